@@ -1,1 +1,3 @@
-//! placeholder
+//! The database rows, and the finders every query starts from.
+
+pub mod usd;
