@@ -1,1 +1,5 @@
-//! placeholder
+//! LLMRing Server.
+
+pub mod outbound;
+pub mod prices;
+pub mod registry;
