@@ -1,5 +1,6 @@
 //! LLMRing Server.
 
+pub mod cache;
 pub mod outbound;
 pub mod prices;
 pub mod registry;
