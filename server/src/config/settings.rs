@@ -252,3 +252,32 @@ impl Settings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_lists_every_setting() {
+        let table: String = SETTINGS
+            .iter()
+            .map(|setting| {
+                let default = setting
+                    .default
+                    .map_or_else(|| "none".to_owned(), |default| format!("`{default}`"));
+                format!("| `{}` | {default} | {} |\n", setting.variable, setting.help)
+            })
+            .collect();
+        let readme = include_str!("../../../README.md");
+        let listed = readme
+            .split_once("<!-- settings -->\n")
+            .and_then(|(_, rest)| rest.split_once("<!-- /settings -->"))
+            .map(|(listed, _)| listed);
+        let expected = format!("| variable | default | meaning |\n|---|---|---|\n{table}");
+        assert_eq!(
+            listed,
+            Some(expected.as_str()),
+            "README.md should have:\n{expected}"
+        );
+    }
+}
