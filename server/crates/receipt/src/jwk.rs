@@ -1,12 +1,4 @@
 //! Public keys as they are published: a set is a JSON array of JWKs (RFC 7517, RFC 8037).
-//!
-//! ```json
-//! [{"kty":"OKP","crv":"Ed25519","kid":"2026-a","x":"Gb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE",
-//!   "not_before":"2026-01-01T00:00:00.000000Z","not_after":"2026-12-31T23:59:59.999999Z"}]
-//! ```
-//!
-//! `not_before` and `not_after` are the members JWK does not have: RFC 3339 times, both inclusive, both optional. A
-//! receipt counts as signed with the key if its `timestamp` lies between them.
 
 use std::fmt;
 
@@ -194,7 +186,14 @@ pub enum JwkProblem {
 
 /// Reads a set of public keys: the JSON array that a server publishes, an RFC 7517 `{"keys":[…]}`, or one JWK.
 ///
-/// Other members of a JWK are ignored (RFC 7517 section 4).
+/// ```json
+/// [{"kty":"OKP","crv":"Ed25519","kid":"2026-a","x":"Gb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE",
+///   "not_before":"2026-01-01T00:00:00.000000Z","not_after":"2026-12-31T23:59:59.999999Z"}]
+/// ```
+///
+/// `not_before` and `not_after` are members that JWK does not have: RFC 3339 times, both inclusive, both optional. A
+/// receipt counts as signed with the key if its `timestamp` lies between them. Unknown members are ignored (RFC 7517
+/// section 4), but for those that would mislead: a private key, and JWT's `nbf` and `exp`, are refused.
 ///
 /// # Errors
 ///

@@ -9,6 +9,23 @@ use crate::{
 };
 
 /// The current key, with which a server may sign, and the public keys it publishes and trusts: retired, upcoming.
+///
+/// ```
+/// use llmring_receipt::{KeyRing, Receipt, SigningKey, json};
+///
+/// let random_bytes = [1; 32]; // from the operating system, in earnest
+/// let ring = KeyRing::new("2026-a", Some(SigningKey::from_seed(&random_bytes)), None, vec![])?;
+/// let members = json::read_object(
+///     br#"{"id":"rcpt_1","timestamp":"2026-07-01T12:00:00Z","model":"gpt-4o-mini","team":"a member nobody knows",
+///          "tokens":{"input":1200,"output":350},"cost":{"amount":"0.00039"}}"#,
+/// )?;
+/// let issued = ring.sign(members)?.into_string();
+///
+/// ring.verify(&Receipt::from_slice(issued.as_bytes())?)?;
+/// let forged = Receipt::from_slice(issued.replace("1200", "1201").as_bytes())?;
+/// assert!(ring.verify(&forged).is_err());
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct KeyRing {
     signing: Option<SigningKey>,
