@@ -11,6 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use entity::idempotency_key;
 use entity::ids::ProjectId;
 use entity::usage_log;
+use prometheus::IntGauge;
 use sea_orm::{ColumnTrait, Condition, DatabaseTransaction, DbErr, EntityTrait, QueryFilter};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -100,10 +101,8 @@ impl Ledger {
                 },
                 mpsc::error::TrySendError::Closed(_) => stopping(),
             })?;
-        self.metrics.ledger_waiting.inc();
-        let outcome = outcome.await;
-        self.metrics.ledger_waiting.dec();
-        outcome.unwrap_or_else(|_| Err(stopping()))
+        let _waiting = Counted::new(&self.metrics.ledger_waiting);
+        outcome.await.unwrap_or_else(|_| Err(stopping()))
     }
 
     /// Refuses new entries, writes those accepted, and returns when that is done.
@@ -117,6 +116,22 @@ impl Ledger {
         if let Err(error) = tasks.writer.await {
             tracing::error!(%error, "the usage ledger's writer ended badly");
         }
+    }
+}
+
+/// One more in a gauge for as long as it lives, also when the caller goes away.
+struct Counted<'a>(&'a IntGauge);
+
+impl<'a> Counted<'a> {
+    fn new(gauge: &'a IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 
