@@ -13,27 +13,7 @@ use bytes::Bytes;
 use moka::Expiry;
 
 use self::redis::Redis;
-
-/// How a cache is set up.
-#[derive(Clone)]
-pub struct CacheOptions {
-    /// A Redis server shared by replicas; it may hold a password.
-    pub redis_url: Option<String>,
-    /// Longest wait for Redis, connecting included.
-    pub redis_timeout: Duration,
-    /// Most bytes kept in this process, keys included.
-    pub memory_bytes: u64,
-}
-
-impl fmt::Debug for CacheOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CacheOptions")
-            .field("redis", &self.redis_url.is_some())
-            .field("redis_timeout", &self.redis_timeout)
-            .field("memory_bytes", &self.memory_bytes)
-            .finish()
-    }
-}
+use crate::config::CacheConfig;
 
 /// Why a cache cannot be set up. The URL is not shown: it may hold a password.
 #[derive(Debug, thiserror::Error)]
@@ -70,12 +50,7 @@ struct Entry {
 struct OwnTtl;
 
 impl Expiry<String, Entry> for OwnTtl {
-    fn expire_after_create(
-        &self,
-        _key: &String,
-        entry: &Entry,
-        _created_at: Instant,
-    ) -> Option<Duration> {
+    fn expire_after_create(&self, _key: &String, entry: &Entry, _created_at: Instant) -> Option<Duration> {
         Some(entry.ttl)
     }
 
@@ -95,21 +70,18 @@ impl Cache {
     ///
     /// # Errors
     /// [`CacheError::RedisUrl`] when the URL is malformed.
-    pub fn new(options: CacheOptions) -> Result<Self, CacheError> {
-        let CacheOptions {
-            redis_url,
-            redis_timeout,
-            memory_bytes,
-        } = options;
+    pub fn new(config: &CacheConfig) -> Result<Self, CacheError> {
         let memory = moka::future::Cache::builder()
-            .max_capacity(memory_bytes)
+            .max_capacity(config.memory_bytes)
             .weigher(|key: &String, entry: &Entry| {
                 u32::try_from(key.len() + entry.value.len()).unwrap_or(u32::MAX)
             })
             .expire_after(OwnTtl)
             .build();
-        let redis = redis_url
-            .map(|url| Redis::new(&url, redis_timeout))
+        let redis = config
+            .redis_url
+            .as_deref()
+            .map(|url| Redis::new(url, config.redis_timeout))
             .transpose()?;
         Ok(Self { memory, redis })
     }
@@ -165,12 +137,13 @@ mod tests {
     const TIMEOUT: Duration = Duration::from_millis(50);
 
     fn cache(redis_url: Option<&str>, memory_bytes: u64) -> Cache {
-        let options = CacheOptions {
+        let config = CacheConfig {
             redis_url: redis_url.map(str::to_owned),
             redis_timeout: TIMEOUT,
             memory_bytes,
+            ttl: TIMEOUT,
         };
-        Cache::new(options).expect("a cache")
+        Cache::new(&config).expect("a cache")
     }
 
     #[tokio::test]
@@ -198,22 +171,16 @@ mod tests {
 
     #[test]
     fn a_malformed_url_names_the_variable_and_not_the_password() {
-        for url in [
-            "http://:hush@localhost",
-            "redis://:hush@localhost:port/",
-            "hush",
-        ] {
-            let options = CacheOptions {
+        for url in ["http://:hush@localhost", "redis://:hush@localhost:port/", "hush"] {
+            let config = CacheConfig {
                 redis_url: Some(url.to_owned()),
                 redis_timeout: TIMEOUT,
                 memory_bytes: 0,
+                ttl: TIMEOUT,
             };
-            let shown = format!("{options:?}");
-            let error = Cache::new(options).expect_err(url);
-            assert!(
-                error.to_string().starts_with("LLMRING_REDIS_URL"),
-                "{error}"
-            );
+            let shown = format!("{config:?}");
+            let error = Cache::new(&config).expect_err(url);
+            assert!(error.to_string().starts_with("LLMRING_REDIS_URL"), "{error}");
             assert!(!format!("{error}{error:?}{shown}").contains("hush"));
         }
     }
@@ -222,10 +189,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_redis_that_hangs_costs_its_time_out_three_times_and_then_nothing() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let url = format!(
-            "redis://:hush@{}/",
-            listener.local_addr().expect("an address")
-        );
+        let url = format!("redis://:hush@{}/", listener.local_addr().expect("an address"));
         tokio::spawn(async move {
             let mut open = Vec::new();
             while let Ok(connection) = listener.accept().await {
@@ -280,21 +244,20 @@ mod tests {
             return;
         };
         let replica = || {
-            let options = CacheOptions {
+            let config = CacheConfig {
                 redis_url: Some(url.clone()),
                 redis_timeout: Duration::from_secs(5),
                 memory_bytes: 0,
+                ttl: TIMEOUT,
             };
-            Cache::new(options).expect("a cache")
+            Cache::new(&config).expect("a cache")
         };
         let (writer, reader) = (replica(), replica());
         let key = format!("test:{}", uuid::Uuid::now_v7());
         let binary = Bytes::from_static(b"\0\xff\r\n");
         assert_eq!(writer.state().await, CacheState::Connected);
         assert_eq!(reader.get(&key).await, None);
-        writer
-            .put(&key, binary.clone(), Duration::from_secs(60))
-            .await;
+        writer.put(&key, binary.clone(), Duration::from_secs(60)).await;
         assert_eq!(reader.get(&key).await, Some(binary.clone()));
         writer.put(&key, binary, Duration::from_millis(1)).await;
         let gone = async {

@@ -211,18 +211,11 @@ impl Outbound {
         if !response.status().is_success() {
             return Err(OutboundError::Status(response.status()));
         }
-        if response
-            .content_length()
-            .is_some_and(|length| length > max_bytes)
-        {
+        if response.content_length().is_some_and(|length| length > max_bytes) {
             return Err(too_large());
         }
         let mut body = BytesMut::new();
-        while let Some(chunk) = response
-            .chunk()
-            .await
-            .map_err(OutboundError::from_reqwest)?
-        {
+        while let Some(chunk) = response.chunk().await.map_err(OutboundError::from_reqwest)? {
             if (body.len() + chunk.len()) as u64 > max_bytes {
                 return Err(too_large());
             }
@@ -237,12 +230,12 @@ fn builder(policy: EgressPolicy, timeouts: Timeouts) -> reqwest::ClientBuilder {
         .user_agent(USER_AGENT)
         .no_proxy()
         .dns_resolver(Arc::new(CheckedResolver(policy)))
-        .redirect(redirect::Policy::custom(
-            move |attempt| match check_redirect(policy, &attempt) {
+        .redirect(redirect::Policy::custom(move |attempt| {
+            match check_redirect(policy, &attempt) {
                 Ok(()) => attempt.follow(),
                 Err(problem) => attempt.error(problem),
-            },
-        ))
+            }
+        }))
         .connect_timeout(timeouts.connect)
         .read_timeout(timeouts.read)
         .timeout(timeouts.total)
@@ -279,9 +272,7 @@ fn check_redirect(policy: EgressPolicy, attempt: &redirect::Attempt<'_>) -> Resu
     {
         return Err(HopProblem::Redirect(RedirectProblem::Downgrade));
     }
-    policy
-        .check_literal(attempt.url())
-        .map_err(HopProblem::Refused)
+    policy.check_literal(attempt.url()).map_err(HopProblem::Refused)
 }
 
 /// Resolves as the system does, and refuses the whole answer when one of its addresses may not be dialled.
@@ -291,8 +282,7 @@ impl Resolve for CheckedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let policy = self.0;
         Box::pin(async move {
-            let addresses: Vec<SocketAddr> =
-                tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let addresses: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
             for address in &addresses {
                 policy.check(address.ip()).map_err(HopProblem::Refused)?;
             }
@@ -362,7 +352,10 @@ mod tests {
     }
 
     fn redirect_to(location: &str) -> Vec<u8> {
-        format!("HTTP/1.1 302 Found\r\nlocation: {location}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").into()
+        format!(
+            "HTTP/1.1 302 Found\r\nlocation: {location}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+        )
+        .into()
     }
 
     #[test]
@@ -507,10 +500,9 @@ mod tests {
 
     #[tokio::test]
     async fn statuses_and_schemes() {
-        let url = serve(|_| {
-            b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".to_vec()
-        })
-        .await;
+        let url =
+            serve(|_| b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".to_vec())
+                .await;
         let outbound = outbound(Duration::from_secs(5));
         let error = outbound.fetch(&url, 100).await.expect_err("404");
         assert!(
@@ -526,10 +518,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_cut_off_body_is_an_error() {
-        let url = serve(|_| {
-            b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\nconnection: close\r\n\r\n{}".to_vec()
-        })
-        .await;
+        let url =
+            serve(|_| b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\nconnection: close\r\n\r\n{}".to_vec())
+                .await;
         let error = outbound(Duration::from_secs(5))
             .fetch(&url, 1000)
             .await

@@ -143,7 +143,9 @@ impl Classes {
             input
         };
         let other_output = output.checked_sub(reasoning).ok_or_else(|| {
-            format!("{reasoning} reasoning tokens contradict the {output} output tokens that should include them")
+            format!(
+                "{reasoning} reasoning tokens contradict the {output} output tokens that should include them"
+            )
         })?;
         Ok(Self {
             input: uncached,
@@ -188,8 +190,7 @@ impl Classes {
             Some(threshold) if whole_input > threshold => Ok(Tier::LongContext),
             Some(_) => Ok(Tier::Standard),
             None => Err(
-                "the model has long-context prices, but no usable threshold for them is published"
-                    .to_owned(),
+                "the model has long-context prices, but no usable threshold for them is published".to_owned(),
             ),
         }
     }
@@ -200,22 +201,19 @@ fn rate(prices: &PriceList, tier: Tier, class: TokenClass) -> Result<Decimal, St
     let needed = |published: Published, name: &str| match published {
         Published::Number(number) => Ok(number),
         Published::Not => Err(format!("no {name} price is published")),
-        Published::Malformed => Err(format!(
-            "the published {name} price is not a number of 0 or more"
-        )),
+        Published::Malformed => Err(format!("the published {name} price is not a number of 0 or more")),
     };
     // Published for ordinary requests only: large ones pay in the proportion of the price it belongs to.
-    let scaled = |standard: Decimal,
-                  name: &str,
-                  (long, ordinary): (Published, Published),
-                  base: &str| match tier {
-        Tier::Standard => Ok(standard),
-        Tier::LongContext => {
-            let long = needed(long, &format!("long-context {base}"))?;
-            let ordinary = needed(ordinary, base)?;
-            standard.scaled_by(long, ordinary).ok_or_else(|| {
+    let scaled = |standard: Decimal, name: &str, (long, ordinary): (Published, Published), base: &str| {
+        match tier {
+            Tier::Standard => Ok(standard),
+            Tier::LongContext => {
+                let long = needed(long, &format!("long-context {base}"))?;
+                let ordinary = needed(ordinary, base)?;
+                standard.scaled_by(long, ordinary).ok_or_else(|| {
                 format!("the long-context {name} price cannot be derived from the {base} prices {ordinary} and {long}")
             })
+            }
         }
     };
     let by_input = (prices.input_long_context, prices.input);
@@ -226,24 +224,15 @@ fn rate(prices: &PriceList, tier: Tier, class: TokenClass) -> Result<Decimal, St
     };
     match (class, tier) {
         (TokenClass::Input, Tier::Standard) => needed(prices.input, "input"),
-        (TokenClass::Input, Tier::LongContext) => {
-            needed(prices.input_long_context, "long-context input")
-        }
+        (TokenClass::Input, Tier::LongContext) => needed(prices.input_long_context, "long-context input"),
         (TokenClass::CachedInput, _) => of_input(prices.cache_read.or(prices.cached_input)),
         (TokenClass::CacheWrite5m, _) => of_input(prices.cache_write_5m),
         (TokenClass::CacheWrite1h, _) => of_input(prices.cache_write_1h),
         (TokenClass::Output, Tier::Standard) => needed(prices.output, "output"),
-        (TokenClass::Output, Tier::LongContext) => {
-            needed(prices.output_long_context, "long-context output")
-        }
+        (TokenClass::Output, Tier::LongContext) => needed(prices.output_long_context, "long-context output"),
         (TokenClass::Reasoning, _) => match prices.output_thinking {
             Published::Not => rate(prices, tier, TokenClass::Output),
-            thinking => scaled(
-                needed(thinking, "reasoning")?,
-                "reasoning",
-                by_output,
-                "output",
-            ),
+            thinking => scaled(needed(thinking, "reasoning")?, "reasoning", by_output, "output"),
         },
     }
 }

@@ -52,10 +52,7 @@ impl Breaker {
             }
             State::Open { .. } | State::Probing => return None,
         };
-        Some(Attempt {
-            breaker: self,
-            probe,
-        })
+        Some(Attempt { breaker: self, probe })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -151,10 +148,7 @@ mod tests {
         assert_eq!(probe.failed(), Change::None);
         assert!(breaker.attempt().is_none());
         tokio::time::advance(OPEN_FOR).await;
-        assert_eq!(
-            breaker.attempt().expect("half open").succeeded(),
-            Change::Closed
-        );
+        assert_eq!(breaker.attempt().expect("half open").succeeded(), Change::Closed);
         assert!(breaker.attempt().is_some());
     }
 
@@ -163,10 +157,7 @@ mod tests {
         let breaker = opened();
         tokio::time::advance(OPEN_FOR).await;
         drop(breaker.attempt().expect("half open"));
-        assert_eq!(
-            breaker.attempt().expect("half open").succeeded(),
-            Change::Closed
-        );
+        assert_eq!(breaker.attempt().expect("half open").succeeded(), Change::Closed);
     }
 
     #[tokio::test(start_paused = true)]

@@ -45,6 +45,19 @@ pub enum MatchedBy {
     Alias,
 }
 
+impl MatchedBy {
+    /// The name in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::ModelAsKey => "model_as_key",
+            Self::ModelName => "model_name",
+            Self::Alias => "alias",
+        }
+    }
+}
+
 /// Which of a model's prices hold for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -53,6 +66,17 @@ pub enum Tier {
     Standard,
     /// Those of requests whose input is above the model's threshold.
     LongContext,
+}
+
+impl Tier {
+    /// The name in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::LongContext => "long_context",
+        }
+    }
 }
 
 /// A kind of tokens with a price of its own. No token is in two of them.
@@ -149,5 +173,35 @@ impl PriceBasis {
             .iter()
             .try_fold(Decimal::ZERO, |sum, line| sum.checked_add(line.amount))?
             .to_usd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_stored_json() {
+        for class in [
+            TokenClass::Input,
+            TokenClass::CachedInput,
+            TokenClass::CacheWrite5m,
+            TokenClass::CacheWrite1h,
+            TokenClass::Output,
+            TokenClass::Reasoning,
+        ] {
+            assert_eq!(serde_json::json!(class), class.as_str());
+        }
+        for by in [
+            MatchedBy::Key,
+            MatchedBy::ModelAsKey,
+            MatchedBy::ModelName,
+            MatchedBy::Alias,
+        ] {
+            assert_eq!(serde_json::json!(by), by.as_str());
+        }
+        for tier in [Tier::Standard, Tier::LongContext] {
+            assert_eq!(serde_json::json!(tier), tier.as_str());
+        }
     }
 }

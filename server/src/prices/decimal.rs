@@ -179,15 +179,11 @@ impl FromStr for Decimal {
 
     fn from_str(text: &str) -> Result<Self, ParseDecimalError> {
         let (number, exponent) = match text.split_once(['e', 'E']) {
-            Some((number, exponent)) => (
-                number,
-                exponent.parse::<i32>().map_err(|_| ParseDecimalError)?,
-            ),
+            Some((number, exponent)) => (number, exponent.parse::<i32>().map_err(|_| ParseDecimalError)?),
             None => (text, 0),
         };
         let (integer, fraction) = number.split_once('.').unwrap_or((number, "0"));
-        let all_digits =
-            |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        let all_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
         if !all_digits(integer) || !all_digits(fraction) {
             return Err(ParseDecimalError);
         }
@@ -199,15 +195,10 @@ impl FromStr for Decimal {
             return Ok(Self::ZERO);
         }
         let fraction_length = i32::try_from(fraction.len()).map_err(|_| ParseDecimalError)?;
-        let scale = fraction_length
-            .checked_sub(exponent)
-            .ok_or(ParseDecimalError)?;
+        let scale = fraction_length.checked_sub(exponent).ok_or(ParseDecimalError)?;
         let power_of_ten = |digits: i32| u32::try_from(digits).ok().filter(|digits| *digits <= 38);
         if scale >= 0 {
-            Ok(Self::new(
-                mantissa,
-                power_of_ten(scale).ok_or(ParseDecimalError)?,
-            ))
+            Ok(Self::new(mantissa, power_of_ten(scale).ok_or(ParseDecimalError)?))
         } else {
             power_of_ten(-scale)
                 .and_then(|digits| mantissa.checked_mul(10_u128.checked_pow(digits)?))
@@ -301,10 +292,7 @@ mod tests {
         assert_eq!(scaled("0.1", "2", "3").as_deref(), Some("0.066666666667"));
         assert_eq!(scaled("0.125", "1", "0.0008").as_deref(), Some("156.25"));
         assert_eq!(scaled("0.00000000000001", "1", "3").as_deref(), Some("0"));
-        assert_eq!(
-            scaled("0.1", "1", "4096").as_deref(),
-            Some("0.0000244140625")
-        );
+        assert_eq!(scaled("0.1", "1", "4096").as_deref(), Some("0.0000244140625"));
         assert_eq!(scaled("0", "1", "3").as_deref(), Some("0"));
         assert_eq!(scaled("0.1", "1", "0"), None);
         assert_eq!(scaled("1e38", "1e38", "1"), None);

@@ -13,11 +13,7 @@ pub(super) struct Found<'a> {
 
 /// Tries, in this order: `provider:model` as a key; `model` as a key; the provider's own names; an alias that exactly one of the
 /// provider's models has. The error is the reason for which there is none.
-pub(super) fn find<'a>(
-    catalog: &'a Catalog,
-    provider: &str,
-    model: &str,
-) -> Result<Found<'a>, String> {
+pub(super) fn find<'a>(catalog: &'a Catalog, provider: &str, model: &str) -> Result<Found<'a>, String> {
     let own_file = catalog.provider(provider);
     if let Some(file) = own_file
         && let Some(model) = file.model(&format!("{}:{model}", file.provider()))
@@ -46,11 +42,12 @@ pub(super) fn find<'a>(
     let aliased = |candidate: &&Model| candidate.model_aliases.iter().any(|alias| alias == model);
     let found = match only(file.models().iter().filter(named), model, "name")? {
         Some(model) => Some((model, MatchedBy::ModelName)),
-        None => only(file.models().iter().filter(aliased), model, "alias")?
-            .map(|model| (model, MatchedBy::Alias)),
+        None => {
+            only(file.models().iter().filter(aliased), model, "alias")?.map(|model| (model, MatchedBy::Alias))
+        }
     };
-    let (model, by) = found
-        .ok_or_else(|| format!("the registry has no model {model:?} of provider {provider:?}"))?;
+    let (model, by) =
+        found.ok_or_else(|| format!("the registry has no model {model:?} of provider {provider:?}"))?;
     Ok(Found { file, model, by })
 }
 

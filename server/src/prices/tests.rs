@@ -71,11 +71,7 @@ const GOOGLE: &str = r#"{"version": 5, "updated_at": "2026-08-18T17:30:40.820947
 }}"#;
 
 fn catalog() -> Catalog {
-    catalog_of(&[
-        ("openai", OPENAI),
-        ("anthropic", ANTHROPIC),
-        ("google", GOOGLE),
-    ])
+    catalog_of(&[("openai", OPENAI), ("anthropic", ANTHROPIC), ("google", GOOGLE)])
 }
 
 /// Counts whose input includes the cached tokens, and whose every member can be set.
@@ -213,16 +209,8 @@ fn cache_writes_are_never_part_of_the_input() {
     let set = |c: &mut TokenCounts| {
         (c.input, c.cache_write_5m, c.cache_write_1h, c.output) = (100, 1000, 2000, 10);
     };
-    costs(
-        "anthropic/claude-sonnet-4-5-20250929",
-        &apart(set),
-        "0.0162",
-    );
-    costs(
-        "anthropic/claude-sonnet-4-5-20250929",
-        &counts(set),
-        "0.0162",
-    );
+    costs("anthropic/claude-sonnet-4-5-20250929", &apart(set), "0.0162");
+    costs("anthropic/claude-sonnet-4-5-20250929", &counts(set), "0.0162");
 }
 
 #[test]
@@ -254,11 +242,7 @@ fn the_long_context_threshold() {
         &apart(|c| (c.input, c.output) = (199_999, 1000)),
         "0.614997",
     );
-    let at = costs(
-        model,
-        &apart(|c| (c.input, c.output) = (200_000, 1000)),
-        "0.615",
-    );
+    let at = costs(model, &apart(|c| (c.input, c.output) = (200_000, 1000)), "0.615");
     assert_eq!(at.tier, Some(Tier::Standard));
     // One above, the whole request is dearer: 200,001 × 6 + 1000 × 22.5 = 1,200,006 + 22,500 = 1,222,506
     let above = costs(
@@ -268,11 +252,7 @@ fn the_long_context_threshold() {
     );
     assert_eq!(above.tier, Some(Tier::LongContext));
     // Output does not count towards it: 1 × 3 + 300,000 × 15 = 4,500,003
-    costs(
-        model,
-        &apart(|c| (c.input, c.output) = (1, 300_000)),
-        "4.500003",
-    );
+    costs(model, &apart(|c| (c.input, c.output) = (1, 300_000)), "4.500003");
 }
 
 #[test]
@@ -412,7 +392,7 @@ fn models_that_nobody_knows() {
         &one,
         r#"the registry has no model "gpt-4o-mini" of provider "google""#,
     );
-    let nothing = price(&Catalog::empty(), "openai", "gpt-4o-mini", &one);
+    let nothing = price(&catalog_of(&[]), "openai", "gpt-4o-mini", &one);
     assert!(
         matches!(nothing, Priced::Unpriced { basis } if basis.reason.as_deref()
         == Some("no price registry has been fetched yet"))
@@ -424,10 +404,7 @@ fn the_ways_to_name_a_model() {
     let one = counts(|c| c.input = 1_000_000);
     let found = |model: &str, usd: &str| {
         let basis = costs(model, &one, usd);
-        (
-            basis.model_key.expect("a key"),
-            basis.matched_by.expect("a way"),
-        )
+        (basis.model_key.expect("a key"), basis.matched_by.expect("a way"))
     };
     assert_eq!(
         found("openai/gpt-4o-mini", "0.15"),
@@ -527,11 +504,7 @@ fn large_amounts_are_exact() {
 #[test]
 fn what_is_too_large_to_be_exact_is_unpriced_and_never_panics() {
     let reason = "the amount is too large to be exact";
-    unpriced(
-        "openai/dear",
-        &counts(|c| c.input = 1_000_000_000_000),
-        reason,
-    );
+    unpriced("openai/dear", &counts(|c| c.input = 1_000_000_000_000), reason);
     unpriced(
         "openai/dear",
         &counts(|c| (c.input, c.output) = (u64::MAX, u64::MAX)),
@@ -599,8 +572,7 @@ fn every_model_of_the_public_registry_has_a_price() {
     let mut models = 0;
     for file in catalog.files() {
         for model in file.models() {
-            let members: serde_json::Value =
-                serde_json::from_str(model.members.get()).expect("JSON");
+            let members: serde_json::Value = serde_json::from_str(model.members.get()).expect("JSON");
             let rate = |name: &str| members[name].to_string().parse::<Decimal>().expect(name);
             for (input, rates) in [
                 (
@@ -624,8 +596,7 @@ fn every_model_of_the_public_registry_has_a_price() {
                 }
                 let call = counts(|c| (c.input, c.output) = (input, 1_000));
                 let name = model.key.split_once(':').expect("a prefix").1;
-                let Priced::Priced { cost, basis } = price(&catalog, file.provider(), name, &call)
-                else {
+                let Priced::Priced { cost, basis } = price(&catalog, file.provider(), name, &call) else {
                     panic!("{} is unpriced", model.key);
                 };
                 let expected = rate(rates[0])

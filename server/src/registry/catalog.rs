@@ -15,12 +15,7 @@ use super::well_known;
 /// Hexadecimal digits of the content's digest that a version shows.
 const VERSION_DIGITS: usize = 12;
 /// Capabilities that may be asked for even when no model mentions them.
-const NAMED_CAPABILITIES: [&str; 4] = [
-    "vision",
-    "function_calling",
-    "json_mode",
-    "parallel_tool_calls",
-];
+const NAMED_CAPABILITIES: [&str; 4] = ["vision", "function_calling", "json_mode", "parallel_tool_calls"];
 
 /// Some providers' files at one moment. It never changes.
 #[derive(Debug)]
@@ -49,6 +44,24 @@ pub struct Filter {
     pub capabilities: Vec<String>,
 }
 
+impl Filter {
+    /// The filter of two lists separated by commas. Empty items are nothing.
+    pub fn from_lists(providers: Option<&str>, capabilities: Option<&str>) -> Self {
+        let items = |list: Option<&str>| {
+            list.unwrap_or_default()
+                .split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty())
+                .map(str::to_owned)
+                .collect()
+        };
+        Self {
+            providers: items(providers),
+            capabilities: items(capabilities),
+        }
+    }
+}
+
 /// No model of the catalog says whether it has this capability.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("has the unknown capability {name:?}, known are {}", .known.join(", "))]
@@ -61,7 +74,7 @@ pub struct UnknownCapability {
 
 /// When a catalog says it was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Dating {
+pub(crate) enum Dating {
     /// When the newest of its files was fetched for the first time.
     Fetched,
     /// When the newest of its files was made, as the files say: the same at every fetch.
@@ -70,7 +83,7 @@ pub(super) enum Dating {
 
 impl Catalog {
     /// The catalog of these files; of several of one provider, the last.
-    pub(super) fn new(files: impl IntoIterator<Item = Arc<ProviderFile>>, dating: Dating) -> Self {
+    pub(crate) fn new(files: impl IntoIterator<Item = Arc<ProviderFile>>, dating: Dating) -> Self {
         let files: BTreeMap<_, _> = files
             .into_iter()
             .map(|file| (file.provider().to_owned(), file))
@@ -97,11 +110,6 @@ impl Catalog {
             generated_at,
             document,
         }
-    }
-
-    /// A catalog without providers: nothing has been fetched yet.
-    pub(crate) fn empty() -> Self {
-        Self::new([], Dating::Fetched)
     }
 
     /// Whether it has no provider.
@@ -187,9 +195,7 @@ impl Catalog {
     fn capability<'a>(&self, name: &'a str) -> Result<&'a str, UnknownCapability> {
         let bare = name.strip_prefix("supports_").unwrap_or(name);
         let models = || self.files.values().flat_map(|file| file.models());
-        if NAMED_CAPABILITIES.contains(&bare)
-            || models().any(|model| model.supports.contains_key(bare))
-        {
+        if NAMED_CAPABILITIES.contains(&bare) || models().any(|model| model.supports.contains_key(bare)) {
             return Ok(bare);
         }
         let mut known: Vec<_> = models()
@@ -263,10 +269,7 @@ fn models<S: Serializer>(models: &[&Model], serializer: S) -> Result<S::Ok, S::E
     map.end()
 }
 
-fn providers<S: Serializer>(
-    files: &[&Arc<ProviderFile>],
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
+fn providers<S: Serializer>(files: &[&Arc<ProviderFile>], serializer: S) -> Result<S::Ok, S::Error> {
     let mut map = serializer.serialize_map(Some(files.len()))?;
     for file in files {
         let known = well_known::provider(file.provider());

@@ -76,9 +76,7 @@ impl Slot<'_> {
         }
         *self.0 = match json {
             "null" => Published::Not,
-            number => number
-                .parse()
-                .map_or(Published::Malformed, Published::Number),
+            number => number.parse().map_or(Published::Malformed, Published::Number),
         };
         Ok(())
     }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
-use bytes::Bytes;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -20,7 +19,6 @@ pub struct ProviderFile {
     updated_at: Option<DateTime<Utc>>,
     sha256: String,
     fetched_at: DateTime<Utc>,
-    text: Bytes,
     models: Vec<Model>,
     by_key: HashMap<String, usize>,
 }
@@ -89,16 +87,12 @@ impl ProviderFile {
     /// [`MalformedFile`] when it is not JSON, has no `models` object, names a model twice, or a member that matters has
     /// another type than the registry's schema says. (A price that is no price does not spoil the file: it is an unknown
     /// price.)
-    pub fn parse(
-        provider: &str,
-        text: Bytes,
-        fetched_at: DateTime<Utc>,
-    ) -> Result<Self, MalformedFile> {
+    pub fn parse(provider: &str, text: &str, fetched_at: DateTime<Utc>) -> Result<Self, MalformedFile> {
         let Envelope {
             version,
             updated_at,
             models: entries,
-        } = serde_json::from_slice(&text).map_err(MalformedFile::Shape)?;
+        } = serde_json::from_str(text).map_err(MalformedFile::Shape)?;
         let prefix = format!("{provider}:");
         let mut models = Vec::with_capacity(entries.0.len());
         let mut by_key = HashMap::with_capacity(entries.0.len());
@@ -134,9 +128,8 @@ impl ProviderFile {
             provider: provider.to_owned(),
             version,
             updated_at: updated_at.as_deref().and_then(parse_time),
-            sha256: hex::encode(Sha256::digest(&text)),
+            sha256: hex::encode(Sha256::digest(text)),
             fetched_at,
-            text,
             models,
             by_key,
         })
@@ -171,11 +164,6 @@ impl ProviderFile {
     /// When these bytes were fetched for the first time.
     pub fn fetched_at(&self) -> DateTime<Utc> {
         self.fetched_at
-    }
-
-    /// The bytes that were fetched.
-    pub fn text(&self) -> &Bytes {
-        &self.text
     }
 
     /// All models, in the order of the file.
@@ -259,12 +247,8 @@ impl<'de> Deserialize<'de> for Members {
                 let mut prices = PriceList::default();
                 while let Some(name) = map.next_key::<String>()? {
                     let repeated = match name.as_str() {
-                        "model_name" => model_name
-                            .replace(named(&name, map.next_value())?)
-                            .is_some(),
-                        "model_aliases" => model_aliases
-                            .replace(named(&name, map.next_value())?)
-                            .is_some(),
+                        "model_name" => model_name.replace(named(&name, map.next_value())?).is_some(),
+                        "model_aliases" => model_aliases.replace(named(&name, map.next_value())?).is_some(),
                         "is_active" => is_active.replace(named(&name, map.next_value())?).is_some(),
                         _ => {
                             if let Some(price) = prices.member(&name) {
@@ -282,15 +266,10 @@ impl<'de> Deserialize<'de> for Members {
                         }
                     };
                     if repeated {
-                        return Err(A::Error::custom(format_args!(
-                            "the member {name} occurs twice"
-                        )));
+                        return Err(A::Error::custom(format_args!("the member {name} occurs twice")));
                     }
                 }
-                prices.supports_long_context = supports
-                    .get("long_context_pricing")
-                    .copied()
-                    .unwrap_or(false);
+                prices.supports_long_context = supports.get("long_context_pricing").copied().unwrap_or(false);
                 Ok(Members {
                     model_name: model_name.flatten(),
                     model_aliases: model_aliases.flatten().unwrap_or_default(),

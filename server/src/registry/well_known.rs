@@ -27,19 +27,9 @@ const PROVIDERS: [WellKnown; 9] = [
         "/models",
     ),
     well_known("ollama", "Ollama", "http://localhost:11434", "/api/tags"),
-    well_known(
-        "mistral",
-        "Mistral AI",
-        "https://api.mistral.ai/v1",
-        "/models",
-    ),
+    well_known("mistral", "Mistral AI", "https://api.mistral.ai/v1", "/models"),
     well_known("groq", "Groq", "https://api.groq.com/openai/v1", "/models"),
-    well_known(
-        "deepseek",
-        "DeepSeek",
-        "https://api.deepseek.com",
-        "/models",
-    ),
+    well_known("deepseek", "DeepSeek", "https://api.deepseek.com", "/models"),
     well_known("xai", "xAI", "https://api.x.ai/v1", "/models"),
     well_known(
         "openrouter",

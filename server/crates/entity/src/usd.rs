@@ -75,11 +75,7 @@ impl Usd {
     pub fn parse(text: &str) -> Result<Self, UsdError> {
         let number = JsonNumber::split(text).ok_or(UsdError::NotANumber)?;
         let magnitude = number.magnitude_in_picos().ok_or(UsdError::OutOfRange)?;
-        Ok(Self(if number.negative {
-            -magnitude
-        } else {
-            magnitude
-        }))
+        Ok(Self(if number.negative { -magnitude } else { magnitude }))
     }
 
     /// The amount as the database keeps it: whole micro-dollars, rounded down, and the remainder in pico-dollars
@@ -88,10 +84,8 @@ impl Usd {
     /// # Errors
     /// [`UsdError::OutOfRange`] when the micro-dollars exceed 64 bits (about 9.2 × 10¹² dollars).
     pub fn to_columns(self) -> Result<(i64, i32), UsdError> {
-        let micros =
-            i64::try_from(self.0.div_euclid(PICOS_PER_MICRO)).map_err(|_| UsdError::OutOfRange)?;
-        let picos =
-            i32::try_from(self.0.rem_euclid(PICOS_PER_MICRO)).map_err(|_| UsdError::OutOfRange)?;
+        let micros = i64::try_from(self.0.div_euclid(PICOS_PER_MICRO)).map_err(|_| UsdError::OutOfRange)?;
+        let picos = i32::try_from(self.0.rem_euclid(PICOS_PER_MICRO)).map_err(|_| UsdError::OutOfRange)?;
         Ok((micros, picos))
     }
 
@@ -152,9 +146,7 @@ impl<'a> JsonNumber<'a> {
                 }
                 // An exponent beyond 64 bits means the same as the largest: far out of range, or far below a pico.
                 sign * digits.iter().fold(0_i64, |value, digit| {
-                    value
-                        .saturating_mul(10)
-                        .saturating_add(i64::from(digit - b'0'))
+                    value.saturating_mul(10).saturating_add(i64::from(digit - b'0'))
                 })
             }
             _ => return None,
@@ -226,9 +218,7 @@ impl fmt::Display for Usd {
         let text = if fraction == 0 {
             whole.to_string()
         } else {
-            format!("{whole}.{fraction:012}")
-                .trim_end_matches('0')
-                .to_owned()
+            format!("{whole}.{fraction:012}").trim_end_matches('0').to_owned()
         };
         f.pad_integral(!self.is_negative(), "", &text)
     }
@@ -319,8 +309,8 @@ mod tests {
     #[test]
     fn refuses_what_is_no_json_number() {
         for text in [
-            "", "-", "+1", ".5", "1.", "01", "-01", "1e", "1e+", "1.e3", "1 ", " 1", "1_000",
-            "0x10", "NaN", "Infinity", "null", "true", "\"1\"", "1,5", "1e5.5", "--1", "١",
+            "", "-", "+1", ".5", "1.", "01", "-01", "1e", "1e+", "1.e3", "1 ", " 1", "1_000", "0x10", "NaN",
+            "Infinity", "null", "true", "\"1\"", "1,5", "1e5.5", "--1", "١",
         ] {
             assert_eq!(Usd::parse(text), Err(UsdError::NotANumber), "{text}");
         }
@@ -370,18 +360,12 @@ mod tests {
             largest.checked_add(Usd(1)).unwrap().to_columns(),
             Err(UsdError::OutOfRange)
         );
-        assert_eq!(
-            Usd::from_columns(i64::MIN, 0).to_columns(),
-            Ok((i64::MIN, 0))
-        );
+        assert_eq!(Usd::from_columns(i64::MIN, 0).to_columns(), Ok((i64::MIN, 0)));
     }
 
     #[test]
     fn a_million_dollars_and_a_hundredth_of_a_micro_dollar_add_up() {
-        let sum = Usd::checked_sum([
-            Usd::parse("1000000").unwrap(),
-            Usd::parse("0.00000001").unwrap(),
-        ]);
+        let sum = Usd::checked_sum([Usd::parse("1000000").unwrap(), Usd::parse("0.00000001").unwrap()]);
         assert_eq!(sum.unwrap().to_string(), "1000000.00000001");
         assert_eq!(Usd::checked_sum([Usd(i128::MAX), Usd(1)]), None);
     }
@@ -435,10 +419,7 @@ mod tests {
         ] {
             let error = read(text).unwrap_err();
             assert_eq!(error.path().to_string(), path, "{text}");
-            assert!(
-                error.inner().to_string().starts_with(message),
-                "{text}: {error}"
-            );
+            assert!(error.inner().to_string().starts_with(message), "{text}: {error}");
         }
     }
 
