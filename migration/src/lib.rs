@@ -1,1 +1,19 @@
-//! placeholder
+//! The database schema, one timestamped step per file, forward and back.
+//!
+//! Every step runs on SQLite and on PostgreSQL, names no schema and imports no entity: what a step did must not change when the
+//! entities do. On PostgreSQL the connection's `search_path` decides where unqualified names land.
+
+pub use sea_orm_migration::prelude::MigratorTrait;
+use sea_orm_migration::prelude::*;
+
+mod m20261123_000001_usage;
+
+/// All steps, oldest first.
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m20261123_000001_usage::Migration)]
+    }
+}

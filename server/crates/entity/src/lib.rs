@@ -1,1 +1,15 @@
-//! placeholder
+//! The database rows, and the finders every query starts from.
+//!
+//! A row belongs to a project; a finder such as [`usage_log::Entity::of`] takes the project first, so that tenancy cannot be
+//! forgotten. Rows never travel: the HTTP layer converts them field by field.
+
+pub mod ids;
+pub mod usd;
+
+pub mod project;
+
+pub mod api_key;
+
+pub mod usage_log;
+
+pub mod idempotency_key;

@@ -1,0 +1,62 @@
+//! HTTP: one file per resource with its wire types and handlers, and what all of them share. No queries here.
+
+use poem::endpoint::BoxEndpoint;
+use poem::{EndpointExt, Response, Route};
+use poem_openapi::{OpenApiService, Tags};
+
+use crate::app::App;
+use shell::Shell;
+
+mod auth;
+mod body;
+mod cors;
+mod docs;
+mod idempotency;
+mod page;
+mod problem;
+mod registry;
+mod request_id;
+mod scalar;
+mod service;
+mod shell;
+mod usage;
+
+/// How the document groups operations.
+#[derive(Tags)]
+enum Tag {
+    /// The server itself.
+    Service,
+    /// What calls used and cost.
+    Usage,
+    /// Models and their prices.
+    Registry,
+}
+
+type Apis = (service::ServiceApi, usage::UsageApi, registry::RegistryApi);
+
+fn service() -> OpenApiService<Apis, ()> {
+    OpenApiService::new(
+        (service::ServiceApi, usage::UsageApi, registry::RegistryApi),
+        "LLMRing Server",
+        env!("CARGO_PKG_VERSION"),
+    )
+    .description("Logs what LLM calls use and cost, and answers with statistics.")
+    .license("MIT")
+}
+
+/// The OpenAPI document, as JSON.
+pub(crate) fn document() -> String {
+    service().spec()
+}
+
+/// All operations of `app`, with everything that surrounds them.
+pub(crate) fn endpoint(app: App) -> BoxEndpoint<'static, Response> {
+    let service = service();
+    let document = service.spec();
+    let route = Route::new()
+        .at("/docs", docs::swagger_ui(&service))
+        .at("/redoc", docs::redoc(&service))
+        .at("/openapi.json", service.spec_endpoint())
+        .nest("/", service);
+    Shell::new(route.data(app.clone()), &app, &document).boxed()
+}

@@ -1,0 +1,51 @@
+//! `llmring-server serve`.
+
+use std::future::Future;
+
+use llmring_server::{App, Config};
+use poem::Server;
+use poem::listener::{Acceptor, Listener, TcpListener};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Outcome;
+
+/// Serves until SIGINT or SIGTERM, then answers what was accepted.
+pub(super) async fn run(config: Config) -> Outcome {
+    let stop = stop_signal()?;
+    let app = App::start(config.clone()).await?;
+    let address = format!("{}:{}", bracketed(config.host), config.port);
+    let acceptor = TcpListener::bind(address.clone())
+        .into_acceptor()
+        .await
+        .map_err(|error| format!("LLMRING_HOST and LLMRING_PORT: cannot listen on {address}: {error}"))?;
+    for address in acceptor.local_addr() {
+        if let Some(address) = address.as_socket_addr() {
+            tracing::info!(%address, "listening");
+        }
+    }
+    let served = Server::new_with_acceptor(acceptor)
+        .run_with_graceful_shutdown(app.endpoint(), stop, Some(config.http.shutdown_timeout))
+        .await;
+    app.shutdown().await;
+    tracing::info!("stopped");
+    Ok(served?)
+}
+
+fn bracketed(host: std::net::IpAddr) -> String {
+    match host {
+        std::net::IpAddr::V4(host) => host.to_string(),
+        std::net::IpAddr::V6(host) => format!("[{host}]"),
+    }
+}
+
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tracing::info!("stopping");
+    })
+}

@@ -1,0 +1,386 @@
+//! Settings: one table that names them all, and the typed configuration they are checked into.
+//!
+//! A setting comes from a flag, else from the environment, else from a `.env` file, else it has its default. Present but empty
+//! counts as absent. [`Config::from_settings`] is the only place that judges values; whatever it refuses names the variable.
+
+mod settings;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use url::Url;
+
+pub use settings::{SETTINGS, Setting, Settings};
+
+/// Everything the server can be told, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Address to listen on.
+    pub host: IpAddr,
+    /// Port to listen on; 0 takes a free one.
+    pub port: u16,
+    /// Where rows are kept.
+    pub database: DatabaseConfig,
+    /// Whose keys open projects.
+    pub auth_mode: AuthMode,
+    /// How long the answer to "is this key good" is remembered.
+    pub key_cache_ttl: Duration,
+    /// Caches.
+    pub cache: CacheConfig,
+    /// The price registry.
+    pub registry: RegistryConfig,
+    /// The usage ledger.
+    pub ledger: LedgerConfig,
+    /// HTTP limits.
+    pub http: HttpConfig,
+}
+
+/// Where rows are kept.
+#[derive(Clone, Debug)]
+pub struct DatabaseConfig {
+    /// Which database, and where.
+    pub location: DatabaseLocation,
+    /// PostgreSQL schema of the server's own tables.
+    pub schema: String,
+    /// PostgreSQL schema of the MCP tables.
+    pub mcp_schema: String,
+    /// Most connections open at once.
+    pub max_connections: u32,
+}
+
+/// Which database, and where.
+#[derive(Clone)]
+pub enum DatabaseLocation {
+    /// A file.
+    Sqlite(PathBuf),
+    /// A server's URL; it may hold a password.
+    Postgres(String),
+}
+
+impl std::fmt::Debug for DatabaseLocation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "Sqlite({})", path.display()),
+            Self::Postgres(_) => f.write_str("Postgres(…)"),
+        }
+    }
+}
+
+/// Whose keys open projects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthMode {
+    /// Any key opens a project of its own.
+    Open,
+    /// Only keys that the operator made.
+    Strict,
+}
+
+/// Caches.
+#[derive(Clone)]
+pub struct CacheConfig {
+    /// A Redis server, shared by replicas; it may hold a password.
+    pub redis_url: Option<String>,
+    /// Longest wait for Redis, connecting included.
+    pub redis_timeout: Duration,
+    /// Most bytes kept in this process.
+    pub memory_bytes: u64,
+    /// How long cached registry files are good.
+    pub ttl: Duration,
+}
+
+impl std::fmt::Debug for CacheConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CacheConfig")
+            .field("redis", &self.redis_url.is_some())
+            .field("redis_timeout", &self.redis_timeout)
+            .field("memory_bytes", &self.memory_bytes)
+            .field("ttl", &self.ttl)
+            .finish()
+    }
+}
+
+/// The price registry.
+#[derive(Clone, Debug)]
+pub struct RegistryConfig {
+    /// `http`, `https` or `file`; ends with a slash.
+    pub base_url: Url,
+    /// Longest wait for one file.
+    pub timeout: Duration,
+    /// Largest file accepted.
+    pub max_bytes: u64,
+}
+
+/// The usage ledger.
+#[derive(Clone, Debug)]
+pub struct LedgerConfig {
+    /// Most requests waiting to be written.
+    pub queue: usize,
+    /// Most rows in one transaction.
+    pub batch: usize,
+    /// How long an idempotency key is remembered.
+    pub idempotency_ttl: Duration,
+    /// Largest `metadata` of one row, as JSON text.
+    pub max_metadata_bytes: usize,
+}
+
+/// HTTP limits.
+#[derive(Clone, Debug)]
+pub struct HttpConfig {
+    /// Largest request body.
+    pub max_body_bytes: usize,
+    /// Longest time for one request.
+    pub request_timeout: Duration,
+    /// Longest wait for accepted requests when stopping.
+    pub shutdown_timeout: Duration,
+    /// Origins that browsers may call from; `*` is any.
+    pub cors_origins: Vec<String>,
+}
+
+/// A setting that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{variable} {problem}")]
+pub struct ConfigError {
+    /// The variable's name.
+    pub variable: &'static str,
+    /// What is wrong with it. Never a secret value.
+    pub problem: String,
+}
+
+impl Config {
+    /// Checks every setting. The first that cannot be used is the error.
+    pub fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {
+        Ok(Self {
+            host: parse(settings, "LLMRING_HOST", "an IP address such as 0.0.0.0 or ::1")?,
+            port: parse(settings, "LLMRING_PORT", "a port from 0 to 65535")?,
+            database: database(settings)?,
+            auth_mode: match settings.required("LLMRING_AUTH_MODE") {
+                "open" => AuthMode::Open,
+                "strict" => AuthMode::Strict,
+                other => return Err(refused("LLMRING_AUTH_MODE", other, "`open` or `strict`")),
+            },
+            key_cache_ttl: seconds(settings, "LLMRING_KEY_CACHE_TTL", 0)?,
+            cache: CacheConfig {
+                redis_url: redis_url(settings)?,
+                redis_timeout: Duration::from_millis(whole(settings, "LLMRING_REDIS_TIMEOUT_MS", 1, 10_000)?),
+                memory_bytes: whole(settings, "LLMRING_CACHE_BYTES", 0, 1 << 40)?,
+                ttl: seconds(settings, "LLMRING_CACHE_TTL", 1)?,
+            },
+            registry: RegistryConfig {
+                base_url: registry_url(settings)?,
+                timeout: seconds(settings, "LLMRING_REGISTRY_TIMEOUT", 1)?,
+                max_bytes: whole(settings, "LLMRING_REGISTRY_MAX_BYTES", 1024, 1 << 32)?,
+            },
+            ledger: LedgerConfig {
+                queue: size(settings, "LLMRING_LEDGER_QUEUE", 1, 10_000_000)?,
+                batch: size(settings, "LLMRING_LEDGER_BATCH", 1, 1000)?,
+                idempotency_ttl: Duration::from_secs(
+                    86_400 * whole(settings, "LLMRING_IDEMPOTENCY_DAYS", 1, 3650)?,
+                ),
+                max_metadata_bytes: size(settings, "LLMRING_MAX_METADATA_BYTES", 2, 1 << 30)?,
+            },
+            http: HttpConfig {
+                max_body_bytes: size(settings, "LLMRING_MAX_BODY_BYTES", 1024, 1 << 30)?,
+                request_timeout: seconds(settings, "LLMRING_REQUEST_TIMEOUT", 1)?,
+                shutdown_timeout: seconds(settings, "LLMRING_SHUTDOWN_TIMEOUT", 0)?,
+                cors_origins: cors_origins(settings)?,
+            },
+        })
+    }
+}
+
+fn refused(variable: &'static str, value: &str, expected: &str) -> ConfigError {
+    ConfigError {
+        variable,
+        problem: format!("is {value:?}, expected {expected}"),
+    }
+}
+
+fn parse<T: FromStr>(settings: &Settings, variable: &'static str, expected: &str) -> Result<T, ConfigError> {
+    let value = settings.required(variable);
+    value.parse().map_err(|_| refused(variable, value, expected))
+}
+
+fn whole(settings: &Settings, variable: &'static str, least: u64, most: u64) -> Result<u64, ConfigError> {
+    let expected = format!("a whole number from {least} to {most}");
+    let number: u64 = parse(settings, variable, &expected)?;
+    if (least..=most).contains(&number) {
+        Ok(number)
+    } else {
+        Err(refused(variable, settings.required(variable), &expected))
+    }
+}
+
+fn size(settings: &Settings, variable: &'static str, least: u64, most: u64) -> Result<usize, ConfigError> {
+    let number = whole(settings, variable, least, most)?;
+    usize::try_from(number).map_err(|_| refused(variable, settings.required(variable), "a smaller number"))
+}
+
+fn seconds(settings: &Settings, variable: &'static str, least: u64) -> Result<Duration, ConfigError> {
+    const A_YEAR: u64 = 31_536_000;
+    Ok(Duration::from_secs(whole(settings, variable, least, A_YEAR)?))
+}
+
+fn database(settings: &Settings) -> Result<DatabaseConfig, ConfigError> {
+    let schema = schema_name(settings, "LLMRING_DATABASE_SCHEMA")?;
+    let mcp_schema = schema_name(settings, "LLMRING_DATABASE_MCP_SCHEMA")?;
+    if schema == mcp_schema {
+        return Err(ConfigError {
+            variable: "LLMRING_DATABASE_MCP_SCHEMA",
+            problem: format!("is {mcp_schema:?}, the same as LLMRING_DATABASE_SCHEMA, expected another name"),
+        });
+    }
+    let pool = whole(settings, "LLMRING_DATABASE_POOL_SIZE", 1, 10_000)?;
+    let overflow = whole(settings, "LLMRING_DATABASE_POOL_OVERFLOW", 0, 10_000)?;
+    Ok(DatabaseConfig {
+        location: database_location(settings.required("LLMRING_DATABASE_URL"))?,
+        schema,
+        mcp_schema,
+        max_connections: u32::try_from(pool + overflow).unwrap_or(u32::MAX),
+    })
+}
+
+/// The URL may hold a password, so a refusal shows only its scheme.
+fn database_location(url: &str) -> Result<DatabaseLocation, ConfigError> {
+    const VARIABLE: &str = "LLMRING_DATABASE_URL";
+    let scheme = url.split(':').next().unwrap_or_default();
+    match scheme {
+        "sqlite" => {
+            let path = url["sqlite:".len()..].trim_start_matches("//");
+            let path = path.split('?').next().unwrap_or_default();
+            if path.is_empty() || path == ":memory:" {
+                return Err(ConfigError {
+                    variable: VARIABLE,
+                    problem: "names no SQLite file, expected sqlite://FILE".into(),
+                });
+            }
+            Ok(DatabaseLocation::Sqlite(PathBuf::from(path)))
+        }
+        "postgres" | "postgresql" => match Url::parse(url) {
+            Ok(_) => Ok(DatabaseLocation::Postgres(url.to_owned())),
+            Err(error) => Err(ConfigError {
+                variable: VARIABLE,
+                problem: format!("is not a usable PostgreSQL URL ({error})"),
+            }),
+        },
+        _ => Err(ConfigError {
+            variable: VARIABLE,
+            problem: "has an unknown scheme, expected sqlite://FILE or postgres://USER@HOST/DATABASE".into(),
+        }),
+    }
+}
+
+fn schema_name(settings: &Settings, variable: &'static str) -> Result<String, ConfigError> {
+    let name = settings.required(variable);
+    let plain = name.len() <= 63
+        && name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
+        && name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    if !plain || name.starts_with("pg_") {
+        return Err(refused(
+            variable,
+            name,
+            "a schema name of at most 63 lower-case letters, digits and underscores",
+        ));
+    }
+    Ok(name.to_owned())
+}
+
+fn redis_url(settings: &Settings) -> Result<Option<String>, ConfigError> {
+    const VARIABLE: &str = "LLMRING_REDIS_URL";
+    let Some(url) = settings.get(VARIABLE) else {
+        return Ok(None);
+    };
+    let usable =
+        Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "redis" | "rediss" | "redis+unix" | "unix"));
+    if usable {
+        Ok(Some(url.to_owned()))
+    } else {
+        Err(ConfigError {
+            variable: VARIABLE,
+            problem: "is not a Redis URL, expected redis://HOST:PORT/DATABASE".into(),
+        })
+    }
+}
+
+fn registry_url(settings: &Settings) -> Result<Url, ConfigError> {
+    const VARIABLE: &str = "LLMRING_REGISTRY_BASE_URL";
+    let text = settings.required(VARIABLE);
+    let mut url = Url::parse(text)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https" | "file"))
+        .ok_or_else(|| refused(VARIABLE, text, "an http, https or file URL"))?;
+    if !url.path().ends_with('/') {
+        url.set_path(&format!("{}/", url.path()));
+    }
+    Ok(url)
+}
+
+fn cors_origins(settings: &Settings) -> Result<Vec<String>, ConfigError> {
+    const VARIABLE: &str = "LLMRING_CORS_ORIGINS";
+    settings
+        .get(VARIABLE)
+        .unwrap_or_default()
+        .split(',')
+        .map(str::trim)
+        .filter(|origin| !origin.is_empty())
+        .map(|origin| {
+            let canonical = Url::parse(origin).map(|url| url.origin().ascii_serialization());
+            if origin == "*" || canonical.is_ok_and(|canonical| canonical == origin) {
+                Ok(origin.to_owned())
+            } else {
+                Err(refused(
+                    VARIABLE,
+                    origin,
+                    "`*` or origins such as https://app.example.com",
+                ))
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(variables: &[(&'static str, &str)]) -> Result<Config, String> {
+        Config::from_settings(&Settings::from_pairs(variables)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn defaults_are_usable() {
+        let config = config(&[]).expect("the defaults");
+        assert_eq!(config.port, 8000);
+        assert!(matches!(config.database.location, DatabaseLocation::Sqlite(_)));
+        assert!(config.cache.redis_url.is_none());
+    }
+
+    #[test]
+    fn an_empty_value_counts_as_absent() {
+        assert_eq!(config(&[("LLMRING_PORT", "")]).expect("the default").port, 8000);
+    }
+
+    #[test]
+    fn each_refusal_names_its_variable() {
+        for (variable, value) in [
+            ("LLMRING_HOST", "localhost:1"),
+            ("LLMRING_PORT", "65536"),
+            ("LLMRING_DATABASE_URL", "mysql://root:hush@localhost/x"),
+            ("LLMRING_DATABASE_URL", "sqlite://"),
+            ("LLMRING_DATABASE_SCHEMA", "Robert'); DROP"),
+            ("LLMRING_DATABASE_MCP_SCHEMA", "llmring"),
+            ("LLMRING_DATABASE_POOL_SIZE", "0"),
+            ("LLMRING_REDIS_URL", "http://:hush@localhost"),
+            ("LLMRING_AUTH_MODE", "closed"),
+            ("LLMRING_CACHE_TTL", "-1"),
+            ("LLMRING_CORS_ORIGINS", "https://a.example/path"),
+            ("LLMRING_REGISTRY_BASE_URL", "ftp://a.example/"),
+        ] {
+            let error = config(&[(variable, value)]).expect_err(variable);
+            assert!(error.starts_with(variable), "{error}");
+            assert!(!error.contains("hush"), "{error}");
+        }
+    }
+}
