@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use url::Url;
 
-pub use settings::{SETTINGS, Setting, Settings};
+pub use settings::{SETTINGS, Setting, Settings, Source};
 
 /// Everything the server can be told, checked.
 #[derive(Clone, Debug)]
