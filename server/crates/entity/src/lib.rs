@@ -13,3 +13,5 @@ pub mod api_key;
 pub mod usage_log;
 
 pub mod idempotency_key;
+
+pub mod registry_file;
