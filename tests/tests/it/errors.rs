@@ -38,6 +38,9 @@ on_both_databases! {
             (Method::DELETE, "/api/v1/logs", "GET"),
             (Method::POST, "/health", "GET"),
             (Method::PATCH, "/api/v1/stats", "GET"),
+            (Method::DELETE, "/api/v1/logs/01890a5d-ac96-774b-bcce-b302099a8057/cost", "GET"),
+            (Method::PUT, "/registry/v/6/registry.json", "GET"),
+            (Method::TRACE, "/", "GET"),
         ] {
             let refusal = alice.send(alice.request(method.clone(), path)).await.refused(405);
             let allow = refusal.header("allow").unwrap_or_default().to_owned();
