@@ -11,7 +11,7 @@ use entity::ids::ProjectId;
 use entity::usage_log::{self, CostSource};
 use sea_orm::sqlx::pool::PoolConnection;
 use sea_orm::sqlx::{self, PgPool, Postgres};
-use sea_orm::{ActiveEnum, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, RuntimeErr, Statement};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, RuntimeErr, Statement};
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
