@@ -1,6 +1,6 @@
 //! What calls used and cost: the ledger that records it, and the questions it answers.
 //!
-//! A report is priced against the registry's copy in memory, then handed to the [`ledger`], and acknowledged when it is committed.
+//! A report is priced against the registry's copy in memory, then handed to the ledger, and acknowledged when it is committed.
 
 mod ledger;
 mod period;
