@@ -134,20 +134,29 @@ impl Problem {
     }
 }
 
-/// A validator's refusal as a sentence: `verification failed. maximum(500, exclusive: false)` says little to a person.
+/// A parameter's refusal as a sentence: `verification failed. maximum(500, exclusive: false)` and
+/// `failed to parse "string": is not … (occurred while parsing "optional_string")` say little to a person.
 fn in_words(reason: &str) -> String {
-    let Some(rule) = reason.strip_prefix("verification failed. ") else {
-        return reason.to_owned();
-    };
-    let bound = |name: &str| {
-        let rest = rule.strip_prefix(name)?.strip_prefix('(')?;
-        rest.split([',', ')']).next().map(str::to_owned)
-    };
-    match (bound("minimum"), bound("maximum")) {
-        (Some(least), _) => format!("must be at least {least}"),
-        (_, Some(most)) => format!("must be at most {most}"),
-        (None, None) => rule.to_owned(),
+    if let Some(rule) = reason.strip_prefix("verification failed. ") {
+        let bound = |name: &str| {
+            let rest = rule.strip_prefix(name)?.strip_prefix('(')?;
+            rest.split([',', ')']).next().map(str::to_owned)
+        };
+        return match (bound("minimum"), bound("maximum")) {
+            (Some(least), _) => format!("must be at least {least}"),
+            (_, Some(most)) => format!("must be at most {most}"),
+            (None, None) => rule.to_owned(),
+        };
     }
+    let cause = reason
+        .strip_prefix("failed to parse \"")
+        .and_then(|rest| rest.split_once("\": "))
+        .map_or(reason, |(_, cause)| cause);
+    cause
+        .split(" (occurred while parsing ")
+        .next()
+        .unwrap_or(cause)
+        .to_owned()
 }
 
 /// Logged here, once, with what the caller must not read.

@@ -142,9 +142,21 @@ fn allowed_methods(document: &str) -> HashMap<String, HeaderValue> {
                 .map(|method| method.to_uppercase())
                 .collect();
             let value = HeaderValue::from_str(&methods.join(", ")).ok()?;
-            Some((path.replace('{', ":").replace('}', ""), value))
+            Some((route_of(path), value))
         })
         .collect()
+}
+
+/// A path of the document as the router has it: poem-openapi numbers the parameters.
+fn route_of(path: &str) -> String {
+    let mut parameters = 0..;
+    let segments = path.split('/').map(|segment| match segment.starts_with('{') {
+        true => parameters
+            .next()
+            .map_or_else(String::new, |number| format!(":param{number}")),
+        false => segment.to_owned(),
+    });
+    segments.collect::<Vec<_>>().join("/")
 }
 
 /// A query parameter that is present but empty counts as absent.
