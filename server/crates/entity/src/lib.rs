@@ -13,3 +13,7 @@ pub mod api_key;
 pub mod usage_log;
 
 pub mod idempotency_key;
+
+pub mod receipt;
+
+pub mod receipt_log;
