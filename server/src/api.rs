@@ -9,6 +9,7 @@ use shell::Shell;
 
 mod auth;
 mod body;
+mod conditional;
 mod cors;
 mod docs;
 mod idempotency;

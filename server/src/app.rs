@@ -11,7 +11,7 @@ use crate::cache::{Cache, CacheError};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::keys::Keys;
-use crate::outbound::{Outbound, OutboundError};
+use crate::outbound::{EgressPolicy, Outbound, OutboundError, Timeouts};
 use crate::receipts::Receipts;
 use crate::registry::Registry;
 use crate::storage::{SchemaError, Storage};
@@ -103,7 +103,7 @@ impl App {
         let clock = Clock::system();
         let metrics = Metrics::new()?;
         let cache = Cache::new(&config.cache)?;
-        let outbound = Outbound::new(config.registry.timeout)?;
+        let outbound = Outbound::new(EgressPolicy::Operator, Timeouts::within(config.registry.timeout))?;
         let registry = Registry::start(
             &config.registry,
             config.cache.ttl,

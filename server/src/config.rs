@@ -428,18 +428,22 @@ mod tests {
         const PUBLIC_KEY: &str = "LLMRING_RECEIPTS_PUBLIC_KEY_B64";
         const KEY_ID: &str = "LLMRING_RECEIPTS_KEY_ID";
         const OTHER_KEYS: &str = "LLMRING_RECEIPTS_OTHER_KEYS";
-        let same_id =
-            format!(r#"[{{"kty":"OKP","crv":"Ed25519","kid":"default","x":"{ANOTHER_PUBLIC}"}}]"#);
-        let private =
-            format!(r#"[{{"kty":"OKP","crv":"Ed25519","kid":"k","x":"{PUBLIC}","d":"{SEED}"}}]"#);
+        let same_id = format!(r#"[{{"kty":"OKP","crv":"Ed25519","kid":"default","x":"{ANOTHER_PUBLIC}"}}]"#);
+        let private = format!(r#"[{{"kty":"OKP","crv":"Ed25519","kid":"k","x":"{PUBLIC}","d":"{SEED}"}}]"#);
         for (variables, culprit) in [
             (vec![(PRIVATE_KEY, &SEED[..40])], PRIVATE_KEY),
-            (vec![(PRIVATE_KEY, SEED), (PUBLIC_KEY, ANOTHER_PUBLIC)], PUBLIC_KEY),
+            (
+                vec![(PRIVATE_KEY, SEED), (PUBLIC_KEY, ANOTHER_PUBLIC)],
+                PUBLIC_KEY,
+            ),
             (vec![(PUBLIC_KEY, "AAAA")], PUBLIC_KEY),
             (vec![(PRIVATE_KEY, SEED), (KEY_ID, "two\nlines")], KEY_ID),
             (vec![(OTHER_KEYS, "[{}]")], OTHER_KEYS),
             (vec![(OTHER_KEYS, private.as_str())], OTHER_KEYS),
-            (vec![(PRIVATE_KEY, SEED), (OTHER_KEYS, same_id.as_str())], OTHER_KEYS),
+            (
+                vec![(PRIVATE_KEY, SEED), (OTHER_KEYS, same_id.as_str())],
+                OTHER_KEYS,
+            ),
         ] {
             let error = config(&variables).expect_err(culprit);
             assert!(error.starts_with(culprit), "{error}");

@@ -139,17 +139,17 @@ pub fn is_outage(error: &DbErr) -> bool {
 
 /// Everything but an answer to the statement itself. Of PostgreSQL's answers, classes 08 (connection), 53 (resources) and
 /// 57 (operator intervention, such as a shutdown) say that the server is in no state to judge (appendix A of its manual);
-/// of SQLite's, `SQLITE_BUSY` (5) and its kin.
+/// of SQLite's, busy (5), read-only (8), I/O error (10), disk full (13) and cannot open (14), in the low byte of extended codes.
 fn is_driver_outage(error: &sea_orm::sqlx::Error) -> bool {
     use sea_orm::sqlx::Error as Driver;
     match error {
         Driver::Database(answer) => answer.code().is_some_and(|code| {
-            ["08", "53", "57"]
-                .iter()
-                .any(|class| code.len() == 5 && code.starts_with(class))
-                || code
-                    .parse::<u32>()
-                    .is_ok_and(|code| code & 0xff == 5 && code < 10_000)
+            if code.len() == 5 {
+                ["08", "53", "57"].iter().any(|class| code.starts_with(class))
+            } else {
+                code.parse::<u32>()
+                    .is_ok_and(|code| matches!(code & 0xff, 5 | 8 | 10 | 13 | 14))
+            }
         }),
         Driver::Io(_)
         | Driver::Tls(_)

@@ -6,6 +6,7 @@
 mod audit;
 mod calculation;
 mod links;
+mod published;
 mod selection;
 mod single;
 mod stored;
@@ -16,10 +17,9 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use entity::ids::ProjectId;
 use entity::{receipt as row, receipt_log, usage_log};
-use receipt::{KeyRing, PublicKey, Receipt, ReceiptError, SignError, UnsignedReceipt, json};
-use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
+use receipt::{KeyRing, PublicKey, Receipt, ReceiptError, SignError, json};
+use sea_orm::{ColumnTrait, DatabaseTransaction, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::{Map, Value};
-use uuid::Uuid;
 
 use crate::clock::{Clock, new_id};
 use crate::error::{Error, Result, Violation};
@@ -27,6 +27,7 @@ use crate::storage::Storage;
 use crate::usage::Page;
 
 pub use audit::{Audit, Fault};
+pub use published::{FetchKeysError, fetch_public_keys};
 pub use selection::{MAX_SELECTED_IDS, Selection};
 pub use stored::MAX_RECEIPT_BYTES;
 pub use summary::{Share, Summary};
@@ -116,7 +117,11 @@ impl Receipts {
             Ok(receipt) => Ok(Verdict {
                 receipt_id: Some(receipt.id().to_owned()),
                 key_id: Some(receipt.key_id().to_owned()),
-                reason: self.keys.verify(&receipt).err().map(|rejection| rejection.to_string()),
+                reason: self
+                    .keys
+                    .verify(&receipt)
+                    .err()
+                    .map(|rejection| rejection.to_string()),
             }),
             Err(ReceiptError::Json(error)) => Err(Error::Refused(error.to_string())),
             Err(ReceiptError::Structure(error)) => {
@@ -159,9 +164,11 @@ impl Receipts {
             members.insert("id".to_owned(), receipt_id(now).into());
         }
         let receipt = self.keys.sign(members).map_err(|error| match error {
-            SignError::OutsideWindow { .. } if !dated_here => {
-                Violation::body(&["timestamp"], "is outside the time in which the signing key signs").into()
-            }
+            SignError::OutsideWindow { .. } if !dated_here => Violation::body(
+                &["timestamp"],
+                "is outside the time in which the signing key signs",
+            )
+            .into(),
             error => unsigned(error),
         })?;
         self.insert(project, receipt).await
@@ -270,7 +277,12 @@ impl Receipts {
     ///
     /// The logs are picked by one statement; everything the receipt says is computed from what that statement linked. A project's
     /// calls wait for each other, so that two of them never pick the same uncertified log.
-    pub async fn generate(&self, project: ProjectId, selection: &Selection, note: Note) -> Result<Certificate> {
+    pub async fn generate(
+        &self,
+        project: ProjectId,
+        selection: &Selection,
+        note: Note,
+    ) -> Result<Certificate> {
         self.require_signing_key()?;
         let transaction = self.storage.begin().await?;
         links::lock(&transaction, project).await?;
@@ -304,7 +316,11 @@ impl Receipts {
     }
 
     /// Issues the receipt of one log, inside the transaction that writes the log; `None` when no signing key is configured.
-    pub async fn certify(&self, transaction: &DatabaseTransaction, log: &usage_log::Model) -> Result<Option<Receipt>> {
+    pub async fn certify(
+        &self,
+        transaction: &DatabaseTransaction,
+        log: &usage_log::Model,
+    ) -> Result<Option<Receipt>> {
         if !self.keys.can_sign() {
             return Ok(None);
         }

@@ -14,8 +14,8 @@ use super::problem::Problem;
 use crate::app::App;
 use crate::usage::Page;
 use wire::{
-    CertifiedLogs, GenerateRequest, GenerateResponse, Preview, Receipt, ReceiptList, ReceiptText, SelectionRequest,
-    StoreRequest, StoreResponse, UnsignedReceipt, Verification,
+    CertifiedLogs, GenerateRequest, GenerateResponse, Preview, Receipt, ReceiptList, ReceiptText,
+    SelectionRequest, StoreRequest, StoreResponse, UnsignedReceipt, Verification,
 };
 
 pub(super) use public_keys::PublicKeysApi;
@@ -48,7 +48,10 @@ impl ReceiptsApi {
         caller: Caller,
         request: &Request,
         /// At most this many.
-        #[oai(default = "default_limit", validator(minimum(value = "1"), maximum(value = "500")))]
+        #[oai(
+            default = "default_limit",
+            validator(minimum(value = "1"), maximum(value = "500"))
+        )]
         limit: Query<u64>,
         /// After this many.
         #[oai(default, validator(maximum(value = "9223372036854775807")))]
@@ -89,10 +92,7 @@ impl ReceiptsApi {
     ) -> Result<Answer<GenerateResponse>, Problem> {
         let app = App::of(request);
         let (selection, note) = body.0.into_selection(app.usage().now())?;
-        let certificate = app
-            .receipts()
-            .generate(caller.project, &selection, note)
-            .await?;
+        let certificate = app.receipts().generate(caller.project, &selection, note).await?;
         Ok(Answer(GenerateResponse::try_from(certificate)?))
     }
 
@@ -117,7 +117,10 @@ impl ReceiptsApi {
         caller: Caller,
         request: &Request,
         /// At most this many.
-        #[oai(default = "default_limit", validator(minimum(value = "1"), maximum(value = "500")))]
+        #[oai(
+            default = "default_limit",
+            validator(minimum(value = "1"), maximum(value = "500"))
+        )]
         limit: Query<u64>,
         /// After this many.
         #[oai(default, validator(maximum(value = "9223372036854775807")))]
@@ -135,7 +138,11 @@ impl ReceiptsApi {
     ///
     /// Anybody may ask. `valid` is whether a key of this server signed exactly these members at a time at which that key signs.
     #[oai(path = "/verify", method = "post", operation_id = "verify_receipt")]
-    async fn verify(&self, request: &Request, body: Unread<Receipt>) -> Result<Answer<Verification>, Problem> {
+    async fn verify(
+        &self,
+        request: &Request,
+        body: Unread<Receipt>,
+    ) -> Result<Answer<Verification>, Problem> {
         let verdict = App::of(request).receipts().verify(&body.text)?;
         Ok(Answer(verdict.into()))
     }
@@ -160,7 +167,11 @@ impl ReceiptsApi {
     ///
     /// They come in the order of their ids: the SHA-256 over the ids, each followed by a line feed, is the receipt's
     /// `batch_summary.logs_sha256`.
-    #[oai(path = "/:receipt_id/logs", method = "get", operation_id = "list_certified_logs")]
+    #[oai(
+        path = "/:receipt_id/logs",
+        method = "get",
+        operation_id = "list_certified_logs"
+    )]
     async fn logs(
         &self,
         caller: Caller,
@@ -168,7 +179,10 @@ impl ReceiptsApi {
         /// The receipt's id.
         receipt_id: Path<String>,
         /// At most this many.
-        #[oai(default = "default_limit", validator(minimum(value = "1"), maximum(value = "500")))]
+        #[oai(
+            default = "default_limit",
+            validator(minimum(value = "1"), maximum(value = "500"))
+        )]
         limit: Query<u64>,
         /// After this many.
         #[oai(default, validator(maximum(value = "9223372036854775807")))]

@@ -53,7 +53,7 @@ impl ServiceApi {
             } else {
                 DatabaseStatus::Unavailable
             },
-            cache: app.cache().state().into(),
+            cache: app.cache().state().await.into(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         })
     }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use llmring_server::config::AuthMode;
 use llmring_server::{App, Config};
 use poem::Server;
 use poem::listener::{Acceptor, Listener, TcpListener};
@@ -22,6 +23,12 @@ pub(super) async fn run(config: Config) -> Outcome {
         if let Some(address) = address.as_socket_addr() {
             tracing::info!(%address, "listening");
         }
+    }
+    if config.auth_mode == AuthMode::Open && !config.host.is_loopback() {
+        tracing::warn!(
+            "open mode on an address that others may reach: whoever reaches it can log under any key; \
+             LLMRING_AUTH_MODE=strict admits only keys that you made"
+        );
     }
     let served = Server::new_with_acceptor(acceptor)
         .run_with_graceful_shutdown(app.endpoint(), stop, Some(config.http.shutdown_timeout))

@@ -218,13 +218,16 @@ pub const SETTINGS: &[Setting] = &[
     ),
 ];
 
+/// Where values come from: the value of a setting, if this source has one.
+pub type Source<'a> = &'a dyn Fn(&Setting) -> Option<String>;
+
 /// Values by variable name, empty ones left out. Some are secrets, so this prints nothing of itself.
 #[derive(Clone, Default)]
 pub struct Settings(HashMap<&'static str, String>);
 
 impl Settings {
     /// Asks `source` for each setting, in the order given: the first source that has a non-empty value wins.
-    pub fn from_sources(sources: &[&dyn Fn(&Setting) -> Option<String>]) -> Self {
+    pub fn from_sources(sources: &[Source<'_>]) -> Self {
         let values = SETTINGS.iter().filter_map(|setting| {
             sources
                 .iter()

@@ -8,7 +8,6 @@ use entity::receipt_log;
 use receipt::{KeyRing, Receipt};
 use sea_orm::sea_query::{Condition, Expr, ExprTrait};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait};
-use serde_json::Value;
 
 use super::links::{self, LogsDigest};
 use super::stored;
@@ -113,7 +112,10 @@ fn orphans() -> sea_orm::Select<receipt_log::Entity> {
             Expr::col((row::Entity, Column::ProjectId))
                 .equals((receipt_log::Entity, receipt_log::Column::ProjectId)),
         )
-        .filter(Expr::col((row::Entity, Column::Id)).equals((receipt_log::Entity, receipt_log::Column::ReceiptId)));
+        .filter(
+            Expr::col((row::Entity, Column::Id))
+                .equals((receipt_log::Entity, receipt_log::Column::ReceiptId)),
+        );
     receipt_log::Entity::find()
         .select_only()
         .column(receipt_log::Column::ProjectId)
@@ -128,7 +130,9 @@ async fn faults(storage: &Storage, keys: &KeyRing, row: &row::Model) -> Result<V
     let certified = row.logs_count.unwrap_or(0);
     if i64::try_from(linked.count) != Ok(certified) {
         let count = linked.count;
-        faults.push(format!("{count} usage logs are linked to it, and it certified {certified}"));
+        faults.push(format!(
+            "{count} usage logs are linked to it, and it certified {certified}"
+        ));
     }
     match stored::read(row, keys) {
         Ok(receipt) if row.logs_count.is_some() && !says(&receipt, &linked) => {
@@ -144,8 +148,7 @@ async fn faults(storage: &Storage, keys: &KeyRing, row: &row::Model) -> Result<V
 fn says(receipt: &Receipt, linked: &LogsDigest) -> bool {
     match receipt.members().get("batch_summary") {
         Some(summary) => {
-            summary["logs_count"] == Value::from(linked.count)
-                && summary["logs_sha256"] == Value::from(linked.sha256.as_str())
+            summary["logs_count"] == linked.count && summary["logs_sha256"] == linked.sha256.as_str()
         }
         None => receipt
             .text("log_id")

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use entity::ids::ProjectId;
 use entity::{receipt_log, usage_log};
 use sea_orm::sea_query::{Condition, Expr, ExprTrait, IntoCondition};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, QueryTrait};
+use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QuerySelect, QueryTrait};
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
@@ -51,7 +51,11 @@ impl Selection {
     }
 
     /// Refuses ids that name no usage log of the project.
-    pub(super) async fn refuse_unknown(&self, connection: &impl ConnectionTrait, project: ProjectId) -> Result<()> {
+    pub(super) async fn refuse_unknown(
+        &self,
+        connection: &impl ConnectionTrait,
+        project: ProjectId,
+    ) -> Result<()> {
         let Self::Logs(ids) = self else { return Ok(()) };
         let known: Vec<Uuid> = usage_log::Entity::of(project)
             .filter(self.condition(project))
@@ -77,5 +81,7 @@ pub(super) fn certified_by(project: ProjectId, receipt_id: &str) -> Condition {
         .select_only()
         .column(receipt_log::Column::LogId)
         .filter(receipt_log::Column::ReceiptId.eq(receipt_id));
-    usage_log::Column::Id.in_subquery(links.into_query()).into_condition()
+    usage_log::Column::Id
+        .in_subquery(links.into_query())
+        .into_condition()
 }

@@ -8,7 +8,7 @@ use entity::usage_log::{self, Column};
 use entity::usd::Usd;
 use receipt::{BatchShare, BatchSummary, Cost, ReceiptType, Tokens, UnsignedReceipt};
 use sea_orm::sea_query::{Condition, Expr, ExprTrait, Func};
-use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, QueryFilter, QuerySelect, QueryTrait};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, FromQueryResult, QueryFilter, QuerySelect, QueryTrait};
 
 use super::Note;
 use super::links::LogsDigest;
@@ -92,7 +92,11 @@ impl Summary {
         project: ProjectId,
         condition: Condition,
     ) -> Result<Option<Self>> {
-        let selected = || usage_log::Entity::of(project).filter(condition.clone()).select_only();
+        let selected = || {
+            usage_log::Entity::of(project)
+                .filter(condition.clone())
+                .select_only()
+        };
         let conversations = selected().expr(Column::ConversationId.into_expr().count_distinct());
         let groups: Vec<Group> = selected()
             .columns([Column::Provider, Column::Model, Column::Alias, Column::Profile])
@@ -209,7 +213,9 @@ fn sum(column: Column) -> Expr {
 }
 
 fn fold(groups: &[Group]) -> Result<Option<Summary>> {
-    let Some(any) = groups.first() else { return Ok(None) };
+    let Some(any) = groups.first() else {
+        return Ok(None);
+    };
     let mut summary = Summary {
         calls: 0,
         unpriced: 0,
@@ -241,7 +247,11 @@ fn fold(groups: &[Group]) -> Result<Option<Summary>> {
         summary.cost = add(summary.cost, share.cost)?;
         summary.start = Ord::min(summary.start, group.first_logged);
         summary.end = Ord::max(summary.end, group.last_logged);
-        summary.by_model.entry(group.model.clone()).or_default().add(share)?;
+        summary
+            .by_model
+            .entry(group.model.clone())
+            .or_default()
+            .add(share)?;
         if let Some(alias) = &group.alias {
             summary.by_alias.entry(alias.clone()).or_default().add(share)?;
         }

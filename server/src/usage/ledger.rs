@@ -11,7 +11,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use entity::idempotency_key;
 use entity::ids::ProjectId;
 use entity::usage_log;
-use sea_orm::{ColumnTrait, Condition, DatabaseTransaction, DbErr, EntityTrait, QueryFilter};
+use prometheus::IntGauge;
+use sea_orm::{ColumnTrait, Condition, DatabaseTransaction, DbBackend, DbErr, EntityTrait, QueryFilter};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -100,10 +101,8 @@ impl Ledger {
                 },
                 mpsc::error::TrySendError::Closed(_) => stopping(),
             })?;
-        self.metrics.ledger_waiting.inc();
-        let outcome = outcome.await;
-        self.metrics.ledger_waiting.dec();
-        outcome.unwrap_or_else(|_| Err(stopping()))
+        let _waiting = Counted::new(&self.metrics.ledger_waiting);
+        outcome.await.unwrap_or_else(|_| Err(stopping()))
     }
 
     /// Refuses new entries, writes those accepted, and returns when that is done.
@@ -117,6 +116,22 @@ impl Ledger {
         if let Err(error) = tasks.writer.await {
             tracing::error!(%error, "the usage ledger's writer ended badly");
         }
+    }
+}
+
+/// One more in a gauge for as long as it lives, also when the caller goes away.
+struct Counted<'a>(&'a IntGauge);
+
+impl<'a> Counted<'a> {
+    fn new(gauge: &'a IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 
@@ -144,6 +159,8 @@ impl Writer {
                 }
             };
             let Some(first) = first else { return };
+            // Requests that are ready to run reach the queue first.
+            tokio::task::yield_now().await;
             self.commit(self.gather(first, &mut queue)).await;
         }
         while let Some(first) = queue.recv().await {
@@ -196,6 +213,10 @@ impl Writer {
 
     /// One transaction: idempotency keys, rows, rollups, in this order and each sorted, so that replicas cannot deadlock.
     async fn write(&self, entries: &[&Entry]) -> Result<Vec<Outcome>, Failure> {
+        let keyed = entries.iter().any(|entry| entry.key.is_some());
+        if !keyed && self.storage.backend() == DbBackend::Postgres {
+            return self.write_at_once(entries).await;
+        }
         let transaction = self.storage.begin().await?;
         let repeated = Claims::of(entries).settle(&transaction, entries).await?;
         let fresh: Vec<&usage_log::Model> = entries
@@ -215,6 +236,21 @@ impl Writer {
             .zip(repeated)
             .map(|(entry, repeated)| repeated.unwrap_or_else(|| Ok(acknowledge(entry))))
             .collect())
+    }
+
+    /// Without idempotency keys one statement does it all. An error that is not the database's answer leaves open whether it
+    /// was committed.
+    async fn write_at_once(&self, entries: &[&Entry]) -> Result<Vec<Outcome>, Failure> {
+        let rows: Vec<&usage_log::Model> = entries.iter().flat_map(|entry| &entry.rows).collect();
+        sql::record(self.storage.writer(), &rows).await.map_err(|error| {
+            if is_outage(&error) {
+                Failure::Unconfirmed(error)
+            } else {
+                Failure::Refused(error)
+            }
+        })?;
+        self.metrics.ledger_rows.inc_by(rows.len() as u64);
+        Ok(entries.iter().map(|entry| Ok(acknowledge(entry))).collect())
     }
 }
 

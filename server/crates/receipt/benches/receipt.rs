@@ -18,9 +18,7 @@ fn main() {
     let ring = KeyRing::new("test", Some(SigningKey::from_seed(&[1; 32])), None, vec![])
         .expect("the key makes a ring");
     let members = json::read_object(MEMBERS).expect("the members are strict JSON");
-    let receipt = ring
-        .sign(members.clone())
-        .expect("the members are a receipt's");
+    let receipt = ring.sign(members.clone()).expect("the members are a receipt's");
     let text = receipt.as_str().as_bytes();
     let value = Value::Object(receipt.members().clone());
     let key = SigningKey::from_seed(&[1; 32]);
@@ -32,19 +30,13 @@ fn main() {
         format!("rust, a receipt of {} bytes", text.len()),
         "per second"
     );
-    measure("serialise: serde_json", || {
-        serde_json::to_vec(black_box(&value))
-    });
-    measure("canonicalise: serde_jcs (RFC 8785)", || {
-        receipt.signing_payload()
-    });
+    measure("serialise: serde_json", || serde_json::to_vec(black_box(&value)));
+    measure("canonicalise: serde_jcs (RFC 8785)", || receipt.signing_payload());
     measure("read: serde_json", || {
         serde_json::from_slice::<Value>(black_box(text))
     });
     measure("read: strict", || json::read(black_box(text)));
-    measure("read and canonicalise", || {
-        canonical::of_text(black_box(text))
-    });
+    measure("read and canonicalise", || canonical::of_text(black_box(text)));
     measure("Ed25519 sign", || key.sign(black_box(&payload)));
     measure("Ed25519 verify (strict)", || {
         key.verifying_key().verify(black_box(&payload), &signature)

@@ -7,9 +7,7 @@ use zeroize::Zeroizing;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Base64UrlError {
     /// `+` or `/` after so many bytes.
-    #[error(
-        "byte {0} is of the standard base64 alphabet; base64url has - and _ instead of + and /"
-    )]
+    #[error("byte {0} is of the standard base64 alphabet; base64url has - and _ instead of + and /")]
     StandardAlphabet(usize),
     /// A space, tab or line end after so many bytes.
     #[error("byte {0} is white space")]
@@ -18,9 +16,7 @@ pub enum Base64UrlError {
     #[error("byte {0} is not of the base64url alphabet")]
     Alphabet(usize),
     /// Padding that does not fit the length.
-    #[error(
-        "the padding is not what the length needs (leave it out, or fill up to a multiple of four)"
-    )]
+    #[error("the padding is not what the length needs (leave it out, or fill up to a multiple of four)")]
     Padding,
     /// A length that no whole number of bytes has, or bits left over at the end.
     #[error("the text is cut short or altered at its end")]

@@ -25,6 +25,5 @@ pub fn of_value(value: &Value) -> Result<Vec<u8>, JsonError> {
 
 /// The RFC 8785 form of what [`json::read`] accepted: serde_jcs would round other integers in silence.
 pub(crate) fn of_exact(value: &impl Serialize) -> Vec<u8> {
-    serde_jcs::to_vec(value)
-        .expect("what the strict reader accepts has text keys and finite numbers")
+    serde_jcs::to_vec(value).expect("what the strict reader accepts has text keys and finite numbers")
 }

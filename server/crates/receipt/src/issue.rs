@@ -172,11 +172,7 @@ pub enum SignError {
 /// # Errors
 ///
 /// [`SignError`], for whatever [`Receipt::from_slice`] would refuse afterwards.
-pub fn sign(
-    mut members: Map<String, Value>,
-    key: &SigningKey,
-    key_id: &str,
-) -> Result<Receipt, SignError> {
+pub fn sign(mut members: Map<String, Value>, key: &SigningKey, key_id: &str) -> Result<Receipt, SignError> {
     if members
         .remove("signature")
         .is_some_and(|signature| !signature.is_null())
@@ -195,7 +191,6 @@ pub fn sign(
     members.values_mut().for_each(Value::sort_all_objects);
     let signature = key.sign(&signing_payload(&members));
     members.insert("signature".to_owned(), signature.to_string().into());
-    let text =
-        serde_json::to_string(&members).expect("text keys and finite numbers are always JSON");
+    let text = serde_json::to_string(&members).expect("text keys and finite numbers are always JSON");
     receipt::Receipt::from_parts(text, members).map_err(SignError::Structure)
 }

@@ -30,8 +30,8 @@ const MAX_SHOWN_NAME: usize = 64;
 ///
 /// The first [`Problem`] met, with its place.
 pub fn read(bytes: &[u8]) -> Result<Value, JsonError> {
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| JsonError::new(Problem::NotUtf8, error.valid_up_to()))?;
+    let text =
+        std::str::from_utf8(bytes).map_err(|error| JsonError::new(Problem::NotUtf8, error.valid_up_to()))?;
     let mut reader = Reader { text, at: 0 };
     reader.skip_white_space();
     let value = reader.value(0)?;
@@ -579,10 +579,7 @@ mod tests {
         assert_eq!(problem("\"\\u+123\""), Problem::Escape);
         assert_eq!(problem("\"\\u00é\""), Problem::Escape);
         assert_eq!(problem("[] x"), Problem::Trailing);
-        assert_eq!(
-            read_object(b"[]").unwrap_err().problem(),
-            &Problem::NotAnObject
-        );
+        assert_eq!(read_object(b"[]").unwrap_err().problem(), &Problem::NotAnObject);
     }
 
     #[test]

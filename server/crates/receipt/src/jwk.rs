@@ -169,9 +169,7 @@ pub enum JwkProblem {
     #[error("`{0}` must be {1}")]
     Member(&'static str, &'static str),
     /// It holds the private key.
-    #[error(
-        "it has a member `d`, the private key, which belongs in no set; the key must be replaced"
-    )]
+    #[error("it has a member `d`, the private key, which belongs in no set; the key must be replaced")]
     Private,
     /// It has `nbf` or `exp`, which would be ignored.
     #[error("`{0}` is not read; write `not_before` and `not_after` as RFC 3339 times")]
@@ -234,10 +232,7 @@ fn read_jwk(jwk: &Value) -> Result<PublicKey, JwkProblem> {
         return Err(JwkProblem::Member("use", "\"sig\" if present"));
     }
     if !absent_or("alg", &["EdDSA", "Ed25519"]) {
-        return Err(JwkProblem::Member(
-            "alg",
-            "\"EdDSA\" or \"Ed25519\" if present",
-        ));
+        return Err(JwkProblem::Member("alg", "\"EdDSA\" or \"Ed25519\" if present"));
     }
     for name in ["nbf", "exp"] {
         if jwk.contains_key(name) {
@@ -246,11 +241,8 @@ fn read_jwk(jwk: &Value) -> Result<PublicKey, JwkProblem> {
     }
     let x = text("x").ok_or(JwkProblem::Member("x", "the public key in base64url"))?;
     let key = VerifyingKey::from_base64url(x).map_err(JwkProblem::Key)?;
-    let window = Window::new(
-        window_end(jwk, "not_before")?,
-        window_end(jwk, "not_after")?,
-    )
-    .map_err(JwkProblem::Window)?;
+    let window = Window::new(window_end(jwk, "not_before")?, window_end(jwk, "not_after")?)
+        .map_err(JwkProblem::Window)?;
     text("kid")
         .and_then(|id| PublicKey::new(id, key, window))
         .ok_or(JwkProblem::Member(
@@ -259,10 +251,7 @@ fn read_jwk(jwk: &Value) -> Result<PublicKey, JwkProblem> {
         ))
 }
 
-fn window_end(
-    jwk: &Map<String, Value>,
-    name: &'static str,
-) -> Result<Option<DateTime<Utc>>, JwkProblem> {
+fn window_end(jwk: &Map<String, Value>, name: &'static str) -> Result<Option<DateTime<Utc>>, JwkProblem> {
     match jwk.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(value) => match value.as_str().and_then(parse_instant) {

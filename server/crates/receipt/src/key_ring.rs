@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use crate::{
-    PublicKey, Receipt, SignError, Signature, SignatureError, SigningKey, VerifyingKey, Window,
-    jwk::rfc3339, sign,
+    PublicKey, Receipt, SignError, Signature, SignatureError, SigningKey, VerifyingKey, Window, jwk::rfc3339,
+    sign,
 };
 
 /// The current key, with which a server may sign, and the public keys it publishes and trusts: retired, upcoming.

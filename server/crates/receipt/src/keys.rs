@@ -116,8 +116,7 @@ impl VerifyingKey {
         if !is_canonical(bytes) {
             return Err(KeyError::NonCanonical);
         }
-        let key =
-            ed25519_dalek::VerifyingKey::from_bytes(bytes).map_err(|_| KeyError::NotAPoint)?;
+        let key = ed25519_dalek::VerifyingKey::from_bytes(bytes).map_err(|_| KeyError::NotAPoint)?;
         if key.is_weak() {
             Err(KeyError::Weak)
         } else {
@@ -173,9 +172,7 @@ impl VerifyingKey {
 
 impl fmt::Debug for VerifyingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("VerifyingKey")
-            .field(&self.to_base64url())
-            .finish()
+        f.debug_tuple("VerifyingKey").field(&self.to_base64url()).finish()
     }
 }
 
@@ -209,10 +206,7 @@ mod tests {
         let signature = key.sign(b"\x72");
         assert_eq!(hex::encode(signature.0.to_bytes()), SIGNATURE);
         assert_eq!(key.verifying_key().verify(b"\x72", &signature), Ok(()));
-        assert_eq!(
-            key.verifying_key().verify(b"\x73", &signature),
-            Err(BadSignature)
-        );
+        assert_eq!(key.verifying_key().verify(b"\x73", &signature), Err(BadSignature));
     }
 
     #[test]
@@ -227,9 +221,7 @@ mod tests {
             format!("{both}=="),
         ] {
             assert_eq!(
-                SigningKey::from_base64url(&accepted)
-                    .unwrap()
-                    .verifying_key(),
+                SigningKey::from_base64url(&accepted).unwrap().verifying_key(),
                 key.verifying_key()
             );
         }
@@ -261,10 +253,7 @@ mod tests {
             refused(&format!("é{}", &text[2..])),
             KeyError::Base64Url(Base64UrlError::Alphabet(0))
         );
-        assert_eq!(
-            refused(&base64url::encode(&[7; 31])),
-            KeyError::SigningLength(31)
-        );
+        assert_eq!(refused(&base64url::encode(&[7; 31])), KeyError::SigningLength(31));
         assert_eq!(
             refused(&text[..41]),
             KeyError::Base64Url(Base64UrlError::Incomplete)
@@ -314,10 +303,7 @@ mod tests {
                 );
             }
         }
-        assert_eq!(
-            refused(&format!("02{}", "00".repeat(31))),
-            KeyError::NotAPoint
-        );
+        assert_eq!(refused(&format!("02{}", "00".repeat(31))), KeyError::NotAPoint);
         assert_eq!(
             VerifyingKey::from_base64url("AAAA").unwrap_err(),
             KeyError::VerifyingLength(3)
@@ -327,8 +313,7 @@ mod tests {
     #[test]
     fn pem_is_subject_public_key_info() {
         // RFC 8410 section 10.1.
-        let key =
-            VerifyingKey::from_base64url("Gb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE").unwrap();
+        let key = VerifyingKey::from_base64url("Gb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE").unwrap();
         assert_eq!(
             key.to_pem(),
             "-----BEGIN PUBLIC KEY-----\n\

@@ -35,9 +35,7 @@ mod issue;
 mod key_ring;
 
 pub use base64url::Base64UrlError;
-pub use issue::{
-    BatchShare, BatchSummary, Cost, ReceiptType, SignError, Tokens, UnsignedReceipt, sign,
-};
+pub use issue::{BatchShare, BatchSummary, Cost, ReceiptType, SignError, Tokens, UnsignedReceipt, sign};
 pub use json::JsonError;
 pub use jwk::{JwkProblem, KeySetError, PublicKey, Window, WindowError, read_key_set};
 pub use key_ring::{KeyRing, KeyRingError, Rejection};

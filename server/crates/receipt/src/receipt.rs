@@ -81,10 +81,7 @@ impl Receipt {
     }
 
     /// `members` must be what the strict reader makes of `text`.
-    pub(crate) fn from_parts(
-        text: String,
-        members: Map<String, Value>,
-    ) -> Result<Self, StructureError> {
+    pub(crate) fn from_parts(text: String, members: Map<String, Value>) -> Result<Self, StructureError> {
         let timestamp = check(&members)?;
         Ok(Self {
             text,
@@ -207,13 +204,7 @@ fn check(members: &Map<String, Value>) -> Result<DateTime<Utc>, StructureError> 
     let tokens = required_object(members, "tokens")?;
     required(tokens, "input", "tokens.input", COUNT, is_count)?;
     required(tokens, "output", "tokens.output", COUNT, is_count)?;
-    optional(
-        tokens,
-        "cached_input",
-        "tokens.cached_input",
-        COUNT,
-        is_count,
-    )?;
+    optional(tokens, "cached_input", "tokens.cached_input", COUNT, is_count)?;
 
     let cost = required_object(members, "cost")?;
     required(
@@ -223,13 +214,7 @@ fn check(members: &Map<String, Value>) -> Result<DateTime<Utc>, StructureError> 
         "a decimal not below zero, such as \"0.0025\"",
         is_amount,
     )?;
-    optional(
-        cost,
-        "calculation",
-        "cost.calculation",
-        TEXT,
-        Value::is_string,
-    )?;
+    optional(cost, "calculation", "cost.calculation", TEXT, Value::is_string)?;
 
     for name in ["provider", "alias", "profile", "lock_digest", "description"] {
         optional(members, name, name, TEXT, Value::is_string)?;
@@ -329,6 +314,5 @@ fn is_decimal(text: &str) -> bool {
     };
     digits(whole)
         && fraction.is_none_or(digits)
-        && exponent
-            .is_none_or(|exponent| digits(exponent.strip_prefix(['+', '-']).unwrap_or(exponent)))
+        && exponent.is_none_or(|exponent| digits(exponent.strip_prefix(['+', '-']).unwrap_or(exponent)))
 }

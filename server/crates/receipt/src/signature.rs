@@ -64,8 +64,7 @@ mod tests {
     fn a_text_has_one_reading() {
         let text = format!("ed25519:{}", "A".repeat(86));
         assert_eq!(
-            text.parse::<Signature>()
-                .map(|signature| signature.to_string()),
+            text.parse::<Signature>().map(|signature| signature.to_string()),
             Ok(text.clone())
         );
 

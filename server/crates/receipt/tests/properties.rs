@@ -108,22 +108,14 @@ fn apply(change: Change, target: &mut Value) {
         (Change::Add(name, value), Value::Object(members)) => drop(members.insert(name, value)),
         (Change::Add(_, value), Value::Array(items)) => items.push(value),
         (Change::Remove(index), Value::Object(members)) if !members.is_empty() => {
-            let name = members
-                .keys()
-                .nth(index.index(members.len()))
-                .unwrap()
-                .clone();
+            let name = members.keys().nth(index.index(members.len())).unwrap().clone();
             members.remove(&name);
         }
         (Change::Remove(index), Value::Array(items)) if !items.is_empty() => {
             drop(items.remove(index.index(items.len())))
         }
         (Change::Rename(index, new), Value::Object(members)) if !members.is_empty() => {
-            let name = members
-                .keys()
-                .nth(index.index(members.len()))
-                .unwrap()
-                .clone();
+            let name = members.keys().nth(index.index(members.len())).unwrap().clone();
             let value = members.remove(&name).unwrap();
             members.insert(new, value);
         }

@@ -4,10 +4,9 @@
 
 use chrono::{DateTime, Utc};
 use llmring_receipt::{
-    BatchShare, BatchSummary, Cost, JwkProblem, KeyError, KeyRing, KeyRingError, KeySetError,
-    PublicKey, Receipt, ReceiptError, ReceiptType, Rejection, SignError, SignatureError,
-    SigningKey, StructureProblem, Tokens, UnsignedReceipt, VerifyingKey, Window, json::Problem,
-    parse_instant, read_key_set, sign,
+    BatchShare, BatchSummary, Cost, JwkProblem, KeyError, KeyRing, KeyRingError, KeySetError, PublicKey,
+    Receipt, ReceiptError, ReceiptType, Rejection, SignError, SignatureError, SigningKey, StructureProblem,
+    Tokens, UnsignedReceipt, VerifyingKey, Window, json::Problem, parse_instant, read_key_set, sign,
 };
 use serde_json::{Map, Value, json};
 
@@ -84,10 +83,7 @@ fn an_issued_receipt_has_one_text_and_verifies() {
     assert_eq!(ring(vec![]).verify(&receipt).unwrap().id(), "current");
     assert_eq!((receipt.id(), receipt.key_id()), ("rcpt_0197", "current"));
     assert_eq!(receipt.timestamp(), unsigned().timestamp);
-    assert_eq!(
-        Receipt::from_slice(receipt.as_str().as_bytes()).unwrap(),
-        receipt
-    );
+    assert_eq!(Receipt::from_slice(receipt.as_str().as_bytes()).unwrap(), receipt);
 }
 
 #[test]
@@ -178,10 +174,8 @@ fn what_cannot_be_carried_exactly_is_not_signed() {
         unsigned.insert(name.to_owned(), value);
         ring(vec![]).sign(unsigned).unwrap_err()
     };
-    let SignError::Json(error) = refused(
-        "tokens",
-        json!({"input": 9_007_199_254_740_993_u64, "output": 0}),
-    ) else {
+    let SignError::Json(error) = refused("tokens", json!({"input": 9_007_199_254_740_993_u64, "output": 0}))
+    else {
         panic!("an integer beyond 2^53 must be refused");
     };
     assert_eq!(error.problem(), &Problem::InexactInteger);
@@ -190,14 +184,8 @@ fn what_cannot_be_carried_exactly_is_not_signed() {
         refused("x", json!({"$serde_json::private::Number": "1"})),
         SignError::Json(_)
     ));
-    assert!(matches!(
-        refused("model", json!("")),
-        SignError::Structure(_)
-    ));
-    assert_eq!(
-        refused("signature", json!("ed25519:")),
-        SignError::AlreadySigned
-    );
+    assert!(matches!(refused("model", json!("")), SignError::Structure(_)));
+    assert_eq!(refused("signature", json!("ed25519:")), SignError::AlreadySigned);
     assert_eq!(
         refused("key_id", json!("other")),
         SignError::OtherKey("current".to_owned())
@@ -210,13 +198,7 @@ fn what_cannot_be_carried_exactly_is_not_signed() {
         ring(vec![]).sign(unsigned).unwrap(),
         ring(vec![]).sign(members()).unwrap()
     );
-    let verifying_only = KeyRing::new(
-        "current",
-        None,
-        Some(signing_key(1).verifying_key()),
-        vec![],
-    )
-    .unwrap();
+    let verifying_only = KeyRing::new("current", None, Some(signing_key(1).verifying_key()), vec![]).unwrap();
     assert_eq!(verifying_only.sign(members()), Err(SignError::NoSigningKey));
     assert!(!verifying_only.can_sign());
 }
@@ -251,16 +233,10 @@ fn a_receipt_must_be_shaped_like_one() {
             drop(members.insert(name.to_owned(), Value::Null))
         }));
         assert_eq!(null.problem, StructureProblem::Missing);
-        let wrong = structure(read(&|members| {
-            drop(members.insert(name.to_owned(), json!([])))
-        }));
+        let wrong = structure(read(&|members| drop(members.insert(name.to_owned(), json!([])))));
         assert_eq!(wrong.member, name);
     }
-    for (name, inner) in [
-        ("tokens", "input"),
-        ("tokens", "output"),
-        ("cost", "amount"),
-    ] {
+    for (name, inner) in [("tokens", "input"), ("tokens", "output"), ("cost", "amount")] {
         let missing = structure(read(&|members| {
             drop(members[name].as_object_mut().unwrap().remove(inner))
         }));
@@ -310,10 +286,7 @@ fn a_receipt_must_be_shaped_like_one() {
         ("timestamp", json!("2026-07-01T14:00:00.123456+02:00")),
         ("cost", json!({"amount": 0.25, "calculation": null})),
         ("cost", json!({"amount": "1E-7"})),
-        (
-            "tokens",
-            json!({"input": 1.0, "output": 0, "cached_input": null}),
-        ),
+        ("tokens", json!({"input": 1.0, "output": 0, "cached_input": null})),
         ("alias", Value::Null),
         ("registry_version", json!(12)),
     ] {
@@ -334,10 +307,7 @@ fn a_receipt_must_be_shaped_like_one() {
 fn every_rejection_says_why() {
     let ring = ring(vec![public_key(2, "other", Window::ALWAYS)]);
     let receipt = ring.sign(members()).unwrap();
-    let rejected = |name: &str, value: &str| {
-        ring.verify(&with(&receipt, name, json!(value)))
-            .unwrap_err()
-    };
+    let rejected = |name: &str, value: &str| ring.verify(&with(&receipt, name, json!(value))).unwrap_err();
 
     assert_eq!(
         rejected("key_id", "unknown"),
@@ -364,10 +334,7 @@ fn every_rejection_says_why() {
         ("ed25519:AAAA", SignatureError::Length(3)),
         (&format!("{signature}=="), SignatureError::Padded),
     ] {
-        assert_eq!(
-            rejected("signature", text),
-            Rejection::MalformedSignature(reason)
-        );
+        assert_eq!(rejected("signature", text), Rejection::MalformedSignature(reason));
     }
     assert_eq!(
         rejected(
@@ -388,8 +355,8 @@ fn every_rejection_says_why() {
 fn a_malleated_signature_is_refused() {
     // s + L is the same scalar as s, and would make a second signature of the same receipt.
     const L: [u8; 32] = [
-        0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde,
-        0x14, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+        0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
     ];
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
     let receipt = ring(vec![]).sign(members()).unwrap();
@@ -453,28 +420,14 @@ fn an_upcoming_key_is_published_before_it_signs() {
     let before = ring(vec![public_key(2, "2027", upcoming)]);
     assert_eq!(before.current().map(PublicKey::id), Some("current"));
     assert_eq!(
-        before
-            .public_keys()
-            .iter()
-            .map(PublicKey::id)
-            .collect::<Vec<_>>(),
+        before.public_keys().iter().map(PublicKey::id).collect::<Vec<_>>(),
         ["current", "2027"]
     );
 
     // It becomes the current key, and keeps the window it was published with.
-    let after = KeyRing::new(
-        "2027",
-        Some(signing_key(2)),
-        None,
-        before.public_keys().to_vec(),
-    )
-    .unwrap();
+    let after = KeyRing::new("2027", Some(signing_key(2)), None, before.public_keys().to_vec()).unwrap();
     assert_eq!(
-        after
-            .public_keys()
-            .iter()
-            .map(PublicKey::id)
-            .collect::<Vec<_>>(),
+        after.public_keys().iter().map(PublicKey::id).collect::<Vec<_>>(),
         ["2027", "current"]
     );
     assert_eq!(
@@ -487,9 +440,7 @@ fn an_upcoming_key_is_published_before_it_signs() {
         timestamp: instant("2027-01-01T00:00:00Z"),
         ..unsigned()
     };
-    after
-        .verify(&after.sign(later.into_members()).unwrap())
-        .unwrap();
+    after.verify(&after.sign(later.into_members()).unwrap()).unwrap();
     after.verify(&before.sign(members()).unwrap()).unwrap();
 }
 
@@ -571,37 +522,25 @@ fn a_key_set_is_refused_with_the_reason() {
         JwkProblem::Window(_)
     ));
     assert_eq!(read_key_set(b"1").unwrap_err(), KeySetError::NotASet);
-    assert_eq!(
-        read_key_set(br#"{"keys":{}}"#).unwrap_err(),
-        KeySetError::NotASet
-    );
-    assert!(matches!(
-        read_key_set(b"[").unwrap_err(),
-        KeySetError::Json(_)
-    ));
+    assert_eq!(read_key_set(br#"{"keys":{}}"#).unwrap_err(), KeySetError::NotASet);
+    assert!(matches!(read_key_set(b"[").unwrap_err(), KeySetError::Json(_)));
     assert_eq!(
         read_key_set(br#"[{"kty":"OKP","crv":"Ed25519","kid":"a","x":"!"}]"#)
             .unwrap_err()
             .to_string(),
         "key 0 of the set: `x`: the key is not base64url: byte 0 is not of the base64url alphabet"
     );
-    let accepted = json!([{"kty":"OKP","crv":"Ed25519","kid":"a","x":x,"use":"sig","alg":"EdDSA","key_ops":["verify"]}]);
-    assert_eq!(
-        read_key_set(accepted.to_string().as_bytes()).unwrap().len(),
-        1
-    );
+    let accepted =
+        json!([{"kty":"OKP","crv":"Ed25519","kid":"a","x":x,"use":"sig","alg":"EdDSA","key_ops":["verify"]}]);
+    assert_eq!(read_key_set(accepted.to_string().as_bytes()).unwrap().len(), 1);
 }
 
 #[test]
 fn keys_that_contradict_each_other_make_no_ring() {
     let new = |id: &str, verifying: Option<VerifyingKey>, others: Vec<PublicKey>| {
-        KeyRing::new(id, Some(signing_key(1)), verifying, others)
-            .map(|ring| ring.public_keys().len())
+        KeyRing::new(id, Some(signing_key(1)), verifying, others).map(|ring| ring.public_keys().len())
     };
-    assert_eq!(
-        new("a", Some(signing_key(1).verifying_key()), vec![]),
-        Ok(1)
-    );
+    assert_eq!(new("a", Some(signing_key(1).verifying_key()), vec![]), Ok(1));
     assert_eq!(
         new("a", Some(signing_key(2).verifying_key()), vec![]),
         Err(KeyRingError::KeysDiffer)

@@ -101,11 +101,7 @@ fn appendix_b_numbers() {
         (0xbecbf647612f3696, "-0.0000033333333333333333"),
         (0x43143ff3c1cb0959, "1424953923781206.2"),
     ] {
-        assert_eq!(
-            canonical_number(f64::from_bits(bits)),
-            expected,
-            "{bits:016x}"
-        );
+        assert_eq!(canonical_number(f64::from_bits(bits)), expected, "{bits:016x}");
     }
 }
 
@@ -204,10 +200,7 @@ fn the_published_digest_of_10_000_numbers() {
         .chain(random);
     let mut digest = Sha256::new();
     for (index, bits) in (1..=10_000).zip(numbers) {
-        digest.update(format!(
-            "{bits:x},{}\n",
-            canonical_number(f64::from_bits(bits))
-        ));
+        digest.update(format!("{bits:x},{}\n", canonical_number(f64::from_bits(bits))));
         if index == 1_000 {
             let expected = "be18b62b6f69cdab33a7e0dae0d9cfa869fda80ddc712221570f9f40a5878687";
             assert_eq!(hex::encode(digest.clone().finalize()), expected);

@@ -2,16 +2,16 @@
 
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{IntoResponse, Request, Response};
+use poem_openapi::param::Header;
 use poem_openapi::payload::{Json, Payload, PlainText};
 use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
-use poem_openapi::types::Type;
 use poem_openapi::{ApiResponse, OpenApi};
 use receipt::PublicKey;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::api::Tag;
 use crate::api::problem::Problem;
+use crate::api::{Tag, conditional};
 use crate::app::App;
 
 const PEM: &str = "application/x-pem-file";
@@ -27,45 +27,105 @@ pub(in crate::api) struct PublicKeysApi;
 #[OpenApi(tag = "Tag::Receipts")]
 impl PublicKeysApi {
     /// The current public key as PEM
-    #[oai(path = "/receipts/public-key.pem", method = "get", operation_id = "public_key_pem")]
-    async fn pem(&self, request: &Request) -> Result<Pem, Problem> {
+    #[oai(
+        path = "/receipts/public-key.pem",
+        method = "get",
+        operation_id = "public_key_pem"
+    )]
+    async fn pem(
+        &self,
+        request: &Request,
+        /// An entity tag: 304 when the keys still have it.
+        #[oai(name = "If-None-Match")]
+        if_none_match: Header<Option<String>>,
+    ) -> Result<Pem, Problem> {
         let key = current(request)?;
-        Ok(Pem(Published::new(request, PEM, key.key().to_pem())))
+        Ok(Pem(Published::new(if_none_match.0, PEM, key.key().to_pem())))
     }
 
     /// The current public key as JWK
-    #[oai(path = "/receipts/public-key.jwk", method = "get", operation_id = "public_key_jwk")]
-    async fn jwk(&self, request: &Request) -> Result<Jwk, Problem> {
-        Ok(Jwk(Published::json(request, JWK, current(request)?)?))
+    #[oai(
+        path = "/receipts/public-key.jwk",
+        method = "get",
+        operation_id = "public_key_jwk"
+    )]
+    async fn jwk(
+        &self,
+        request: &Request,
+        /// An entity tag: 304 when the keys still have it.
+        #[oai(name = "If-None-Match")]
+        if_none_match: Header<Option<String>>,
+    ) -> Result<Jwk, Problem> {
+        Ok(Jwk(Published::json(if_none_match.0, JWK, current(request)?)?))
     }
 
     /// All public keys
     ///
     /// The current one first, then retired and upcoming ones, with the time in which each signs.
-    #[oai(path = "/receipts/public-keys.json", method = "get", operation_id = "public_keys")]
-    async fn set(&self, request: &Request) -> Result<JwkSet, Problem> {
+    #[oai(
+        path = "/receipts/public-keys.json",
+        method = "get",
+        operation_id = "public_keys"
+    )]
+    async fn set(
+        &self,
+        request: &Request,
+        /// An entity tag: 304 when the keys still have it.
+        #[oai(name = "If-None-Match")]
+        if_none_match: Header<Option<String>>,
+    ) -> Result<JwkSet, Problem> {
         match App::of(request).receipts().public_keys() {
             [] => Err(none()),
-            keys => Ok(JwkSet(Published::json(request, JSON, keys)?)),
+            keys => Ok(JwkSet(Published::json(if_none_match.0, JSON, keys)?)),
         }
     }
 
     /// The current public key as PEM, as at `/receipts/public-key.pem`
-    #[oai(path = "/api/v1/receipts/public-key.pem", method = "get", operation_id = "public_key_pem_v1")]
-    async fn pem_v1(&self, request: &Request) -> Result<Pem, Problem> {
-        self.pem(request).await
+    #[oai(
+        path = "/api/v1/receipts/public-key.pem",
+        method = "get",
+        operation_id = "public_key_pem_v1"
+    )]
+    async fn pem_v1(
+        &self,
+        request: &Request,
+        /// An entity tag: 304 when the keys still have it.
+        #[oai(name = "If-None-Match")]
+        if_none_match: Header<Option<String>>,
+    ) -> Result<Pem, Problem> {
+        self.pem(request, if_none_match).await
     }
 
     /// The current public key as JWK, as at `/receipts/public-key.jwk`
-    #[oai(path = "/api/v1/receipts/public-key.jwk", method = "get", operation_id = "public_key_jwk_v1")]
-    async fn jwk_v1(&self, request: &Request) -> Result<Jwk, Problem> {
-        self.jwk(request).await
+    #[oai(
+        path = "/api/v1/receipts/public-key.jwk",
+        method = "get",
+        operation_id = "public_key_jwk_v1"
+    )]
+    async fn jwk_v1(
+        &self,
+        request: &Request,
+        /// An entity tag: 304 when the keys still have it.
+        #[oai(name = "If-None-Match")]
+        if_none_match: Header<Option<String>>,
+    ) -> Result<Jwk, Problem> {
+        self.jwk(request, if_none_match).await
     }
 
     /// All public keys, as at `/receipts/public-keys.json`
-    #[oai(path = "/api/v1/receipts/public-keys.json", method = "get", operation_id = "public_keys_v1")]
-    async fn set_v1(&self, request: &Request) -> Result<JwkSet, Problem> {
-        self.set(request).await
+    #[oai(
+        path = "/api/v1/receipts/public-keys.json",
+        method = "get",
+        operation_id = "public_keys_v1"
+    )]
+    async fn set_v1(
+        &self,
+        request: &Request,
+        /// An entity tag: 304 when the keys still have it.
+        #[oai(name = "If-None-Match")]
+        if_none_match: Header<Option<String>>,
+    ) -> Result<JwkSet, Problem> {
+        self.set(request, if_none_match).await
     }
 }
 
@@ -100,19 +160,14 @@ struct Published {
     content_type: &'static str,
     content: String,
     etag: String,
-    /// Whether the client has it already (RFC 9110 section 13.1.2).
+    /// Whether the client has it already.
     known: bool,
 }
 
 impl Published {
-    fn new(request: &Request, content_type: &'static str, content: String) -> Self {
+    fn new(if_none_match: Option<String>, content_type: &'static str, content: String) -> Self {
         let etag = format!("\"{}\"", hex::encode(Sha256::digest(&content)));
-        let known = request.header(header::IF_NONE_MATCH).is_some_and(|known| {
-            known
-                .split(',')
-                .map(|tag| tag.trim().trim_start_matches("W/"))
-                .any(|tag| tag == "*" || tag == etag)
-        });
+        let known = if_none_match.is_some_and(|tags| conditional::matches(&tags, &etag));
         Self {
             content_type,
             content,
@@ -121,10 +176,14 @@ impl Published {
         }
     }
 
-    fn json(request: &Request, content_type: &'static str, content: impl Serialize) -> Result<Self, Problem> {
+    fn json(
+        if_none_match: Option<String>,
+        content_type: &'static str,
+        content: impl Serialize,
+    ) -> Result<Self, Problem> {
         let content = serde_json::to_string(&content)
             .map_err(|error| Problem::from_poem(&poem::error::InternalServerError(error)))?;
-        Ok(Self::new(request, content_type, content))
+        Ok(Self::new(if_none_match, content_type, content))
     }
 }
 
@@ -173,7 +232,11 @@ macro_rules! published {
                 MetaResponses {
                     responses: vec![
                         response("Cacheable, with an entity tag.", 200, vec![content]),
-                        response("The entity tag of `If-None-Match` is still right.", 304, vec![]),
+                        response(
+                            "The entity tag of `If-None-Match` is still right.",
+                            304,
+                            vec![],
+                        ),
                     ],
                 }
             }

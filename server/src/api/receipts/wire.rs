@@ -294,7 +294,10 @@ impl CertifiedLogs {
         let Part { entries, total } = part;
         let Page { limit, offset } = page;
         Ok(Self {
-            logs: entries.into_iter().map(UsageLog::try_from).collect::<Result<_>>()?,
+            logs: entries
+                .into_iter()
+                .map(UsageLog::try_from)
+                .collect::<Result<_>>()?,
             total,
             limit,
             offset,
