@@ -199,7 +199,7 @@ impl From<Share> for BatchShare {
 fn calculation(calls: u64, unpriced: u64) -> String {
     let exception = match unpriced {
         0 => String::new(),
-        unpriced => format!(" {unpriced} of them have no known cost and add nothing."),
+        unpriced => format!(" Logs without a known cost ({unpriced}) add nothing."),
     };
     format!(
         "The exact sum of the costs of {calls} usage logs, in US dollars.{exception} \
