@@ -13,7 +13,7 @@ use std::time::Duration;
 use receipt::{KeyRing, KeyRingError, SigningKey, VerifyingKey, read_key_set};
 use url::Url;
 
-pub use settings::{SETTINGS, Setting, Settings};
+pub use settings::{SETTINGS, Setting, Settings, Source};
 
 /// Everything the server can be told, checked.
 #[derive(Clone, Debug)]

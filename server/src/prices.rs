@@ -1,7 +1,8 @@
 //! What a call costs: token classes are made disjoint, then each is priced with the registry's exact decimals.
 //!
 //! Unknown is never zero and never wrong: whatever is missing, malformed or contradictory makes the call unpriced, with the
-//! reason. What was used is kept in a [`PriceBasis`], from which alone the amount can be recomputed to the last digit.
+//! reason. What was used is kept in a [`PriceBasis`](crate::prices::PriceBasis), from which alone the amount can be recomputed to the
+//! last digit.
 
 mod basis;
 mod decimal;

@@ -1,7 +1,7 @@
 //! The price registry: fetched in the background, kept in the database, served from memory.
 //!
 //! A provider's last good copy stays in use until a newer good one is there, across restarts and without network. One provider's
-//! trouble does not touch the others; [`Registry::status`] tells of it.
+//! trouble does not touch the others; [`status`](crate::registry::Registry::status) tells of it.
 
 mod archive;
 mod catalog;

@@ -221,10 +221,13 @@ struct RegistryProvider {
     /// Its name, for people.
     name: String,
     /// Root of its API, where known.
+    #[oai(nullable)]
     base_url: Option<String>,
     /// Where it lists its models, below the root.
+    #[oai(nullable)]
     models_endpoint: Option<String>,
     /// The version that its file gives itself: a number, or any text.
+    #[oai(nullable)]
     version: Option<poem_openapi::types::Any<serde_json::Value>>,
     /// SHA-256 of its file, hexadecimal.
     sha256: String,
@@ -233,6 +236,7 @@ struct RegistryProvider {
 /// A model, with every member that its provider's file has; these are the ones with a meaning here. Prices are US dollars per
 /// million tokens.
 #[derive(Debug, Object)]
+#[oai(nullable_all)]
 struct RegistryModel {
     /// The provider's name.
     provider: Option<String>,

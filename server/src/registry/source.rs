@@ -1,6 +1,7 @@
 //! Where the registry's files come from: a web server or a folder, and the shared cache in front of it.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::io;
 use std::time::Duration;
 
@@ -46,7 +47,7 @@ pub(super) enum FetchError {
     #[error("the registry has no such file")]
     Absent,
     /// The web server did not deliver.
-    #[error("{0}")]
+    #[error("{}", with_root_cause(.0))]
     Outbound(OutboundError),
     /// The file cannot be read.
     #[error("the file cannot be read: {0}")]
@@ -60,6 +61,18 @@ pub(super) enum FetchError {
     /// Fetched, and refused by whoever asked for it.
     #[error("{0}")]
     Malformed(String),
+}
+
+/// What the operator reads must say more than that a connection failed.
+fn with_root_cause(error: &OutboundError) -> String {
+    let mut root: Option<&dyn Error> = error.source();
+    while let Some(deeper) = root.and_then(Error::source) {
+        root = Some(deeper);
+    }
+    match root {
+        Some(root) => format!("{error}: {root}"),
+        None => error.to_string(),
+    }
 }
 
 /// The providers that a manifest names.
@@ -247,6 +260,25 @@ mod tests {
         ] {
             assert!(providers(text).is_err(), "{text}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_failed_connection_says_why_and_shows_no_password() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
+        let address = listener.local_addr().expect("an address");
+        drop(listener);
+        let timeouts = crate::outbound::Timeouts::within(Duration::from_secs(5));
+        let outbound = Outbound::new(crate::outbound::EgressPolicy::Operator, timeouts).expect("a client");
+        let url = Url::parse(&format!("http://user:hush@{address}/")).expect("a URL");
+        let error = outbound.fetch(&url, 100).await.expect_err("nobody listens");
+        let text = FetchError::Outbound(error).to_string();
+        assert!(
+            text.starts_with("the connection failed: ") && text.contains("refused"),
+            "{text}"
+        );
+        assert!(!text.contains("hush"), "{text}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use entity::idempotency_key;
 use entity::ids::ProjectId;
 use entity::usage_log;
 use prometheus::IntGauge;
-use sea_orm::{ColumnTrait, Condition, DatabaseTransaction, DbBackend, DbErr, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, Condition, DatabaseTransaction, DbErr, EntityTrait, QueryFilter};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -73,6 +73,7 @@ impl Ledger {
         let (queue, waiting) = mpsc::channel(config.queue);
         let (stop, stopped) = oneshot::channel();
         let writer = Writer {
+            recorder: storage.postgres_pool().map(sql::Recorder::new),
             storage: storage.clone(),
             most_rows: config.batch,
             metrics: metrics.clone(),
@@ -144,12 +145,14 @@ fn stopping() -> Error {
 
 struct Writer {
     storage: Storage,
+    /// On PostgreSQL, the short way for batches without idempotency keys.
+    recorder: Option<sql::Recorder>,
     most_rows: usize,
     metrics: Metrics,
 }
 
 impl Writer {
-    async fn run(self, mut queue: mpsc::Receiver<Waiting>, mut stopped: oneshot::Receiver<()>) {
+    async fn run(mut self, mut queue: mpsc::Receiver<Waiting>, mut stopped: oneshot::Receiver<()>) {
         loop {
             let first = tokio::select! {
                 waiting = queue.recv() => waiting,
@@ -182,7 +185,7 @@ impl Writer {
     }
 
     /// Writes a batch and answers it. One that the database refuses is halved until the bad entry stands alone.
-    async fn commit(&self, batch: Vec<Waiting>) {
+    async fn commit(&mut self, batch: Vec<Waiting>) {
         let mut batches = vec![batch];
         while let Some(mut batch) = batches.pop() {
             let entries: Vec<&Entry> = batch.iter().map(|waiting| &waiting.entry).collect();
@@ -212,10 +215,11 @@ impl Writer {
     }
 
     /// One transaction: idempotency keys, rows, rollups, in this order and each sorted, so that replicas cannot deadlock.
-    async fn write(&self, entries: &[&Entry]) -> Result<Vec<Outcome>, Failure> {
-        let keyed = entries.iter().any(|entry| entry.key.is_some());
-        if !keyed && self.storage.backend() == DbBackend::Postgres {
-            return self.write_at_once(entries).await;
+    async fn write(&mut self, entries: &[&Entry]) -> Result<Vec<Outcome>, Failure> {
+        if let Some(recorder) = &mut self.recorder
+            && entries.iter().all(|entry| entry.key.is_none())
+        {
+            return Self::write_at_once(recorder, entries, &self.metrics).await;
         }
         let transaction = self.storage.begin().await?;
         let repeated = Claims::of(entries).settle(&transaction, entries).await?;
@@ -240,16 +244,20 @@ impl Writer {
 
     /// Without idempotency keys one statement does it all. An error that is not the database's answer leaves open whether it
     /// was committed.
-    async fn write_at_once(&self, entries: &[&Entry]) -> Result<Vec<Outcome>, Failure> {
+    async fn write_at_once(
+        recorder: &mut sql::Recorder,
+        entries: &[&Entry],
+        metrics: &Metrics,
+    ) -> Result<Vec<Outcome>, Failure> {
         let rows: Vec<&usage_log::Model> = entries.iter().flat_map(|entry| &entry.rows).collect();
-        sql::record(self.storage.writer(), &rows).await.map_err(|error| {
+        recorder.record(&rows).await.map_err(|error| {
             if is_outage(&error) {
                 Failure::Unconfirmed(error)
             } else {
                 Failure::Refused(error)
             }
         })?;
-        self.metrics.ledger_rows.inc_by(rows.len() as u64);
+        metrics.ledger_rows.inc_by(rows.len() as u64);
         Ok(entries.iter().map(|entry| Ok(acknowledge(entry))).collect())
     }
 }

@@ -37,7 +37,18 @@ on_both_databases! {
             refusal.refused(400);
         }
         post_bytes(&alice, Some("application/json"), &b"{\"provider\": \"\xff\", \"model\": \"m\"}"[..]).await.refused(400);
-        assert_answer!(alice.post_text("/api/v1/log", "{").await, @"");
+        assert_answer!(alice.post_text("/api/v1/log", "{").await, @r#"
+        {
+          "body": {
+            "detail": "the body is not valid JSON: EOF while parsing an object at line 1 column 1",
+            "request_id": "[request_id]",
+            "status": 400,
+            "title": "Bad Request",
+            "type": "about:blank"
+          },
+          "status": 400
+        }
+        "#);
         alice.has_nothing().await;
     }
 
@@ -53,7 +64,18 @@ on_both_databases! {
         ] {
             alice.post_text("/api/v1/log", body).await.refused(400);
         }
-        assert_answer!(alice.post_text("/api/v1/log", &with(r#""cost": 1, "cost": 1"#)).await, @"");
+        assert_answer!(alice.post_text("/api/v1/log", &with(r#""cost": 1, "cost": 1"#)).await, @r#"
+        {
+          "body": {
+            "detail": "the body has the member cost twice",
+            "request_id": "[request_id]",
+            "status": 400,
+            "title": "Bad Request",
+            "type": "about:blank"
+          },
+          "status": 400
+        }
+        "#);
         alice.has_nothing().await;
     }
 
@@ -79,7 +101,27 @@ on_both_databases! {
         for body in ["[]", "null", "7", "\"text\"", "true"] {
             alice.post_text("/api/v1/log", body).await.refused(422);
         }
-        assert_answer!(alice.post_text("/api/v1/log", &with(r#""input_tokens": "12""#)).await, @"");
+        assert_answer!(alice.post_text("/api/v1/log", &with(r#""input_tokens": "12""#)).await, @r#"
+        {
+          "body": {
+            "detail": "body.input_tokens invalid type: string \"12\", expected a whole number",
+            "errors": [
+              {
+                "loc": [
+                  "body",
+                  "input_tokens"
+                ],
+                "msg": "invalid type: string \"12\", expected a whole number"
+              }
+            ],
+            "request_id": "[request_id]",
+            "status": 422,
+            "title": "Unprocessable Entity",
+            "type": "about:blank"
+          },
+          "status": 422
+        }
+        "#);
         alice.has_nothing().await;
     }
 
@@ -96,7 +138,27 @@ on_both_databases! {
         ] {
             alice.log_usage(body).await.refused(422);
         }
-        assert_answer!(alice.log_usage(json!({"provider": "openai"})).await, @"");
+        assert_answer!(alice.log_usage(json!({"provider": "openai"})).await, @r#"
+        {
+          "body": {
+            "detail": "body.model is required",
+            "errors": [
+              {
+                "loc": [
+                  "body",
+                  "model"
+                ],
+                "msg": "is required"
+              }
+            ],
+            "request_id": "[request_id]",
+            "status": 422,
+            "title": "Unprocessable Entity",
+            "type": "about:blank"
+          },
+          "status": 422
+        }
+        "#);
         alice.has_nothing().await;
     }
 
@@ -160,7 +222,18 @@ on_both_databases! {
         let alice = server.actor("alice");
         let large = with(&format!(r#""unknown": "{}""#, "x".repeat(2000)));
         alice.post_text("/api/v1/log", &large).await.refused(413);
-        assert_answer!(alice.post_text("/api/v1/log", &large).await, @"");
+        assert_answer!(alice.post_text("/api/v1/log", &large).await, @r#"
+        {
+          "body": {
+            "detail": "the body is larger than the server accepts (LLMRING_MAX_BODY_BYTES)",
+            "request_id": "[request_id]",
+            "status": 413,
+            "title": "Payload Too Large",
+            "type": "about:blank"
+          },
+          "status": 413
+        }
+        "#);
         alice.post_text("/api/v1/log/batch", &large).await.refused(413);
         alice.has_nothing().await;
         let fits = with(&format!(r#""unknown": "{}""#, "x".repeat(1900)));
@@ -173,7 +246,18 @@ on_both_databases! {
         for content_type in [None, Some("text/plain"), Some("application/x-www-form-urlencoded"), Some("application/xml"), Some("nonsense")] {
             post_bytes(&alice, content_type, GOOD).await.refused(415);
         }
-        assert_answer!(post_bytes(&alice, Some("text/plain"), GOOD).await, @"");
+        assert_answer!(post_bytes(&alice, Some("text/plain"), GOOD).await, @r#"
+        {
+          "body": {
+            "detail": "the body must be sent as Content-Type: application/json",
+            "request_id": "[request_id]",
+            "status": 415,
+            "title": "Unsupported Media Type",
+            "type": "about:blank"
+          },
+          "status": 415
+        }
+        "#);
         alice.has_nothing().await;
         for content_type in ["application/json", "application/json; charset=utf-8", "APPLICATION/JSON"] {
             post_bytes(&alice, Some(content_type), GOOD).await.ok();

@@ -1,6 +1,8 @@
 //! The OpenAPI document, walked operation by operation.
 
-use integration::{Actor, Server, TestDatabase, on_both_databases};
+use std::time::Duration;
+
+use integration::{Actor, DEADLINE, Server, TestDatabase, on_both_databases, python};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -164,13 +166,57 @@ async fn openapi_document_is_the_one_in_the_repository() {
 #[tokio::test]
 async fn openapi_document_is_valid() {
     let db = TestDatabase::sqlite();
+    let document = Server::on(&db).run(&["openapi"]).await.succeeded().stdout;
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("openapi.json");
+    std::fs::write(&file, document).expect("the document written");
+    let arguments = [
+        "-m",
+        "openapi_spec_validator",
+        "--subschema-errors",
+        "all",
+        file.to_str().expect("a path"),
+    ];
+    let validated = python(&arguments, &[], DEADLINE).await.succeeded();
+    assert!(validated.stdout.contains("OK"), "{validated:?}");
+}
+
+/// Requests of all kinds, right and wrong, made from the document.
+#[tokio::test]
+async fn openapi_document_tells_the_truth_to_a_fuzzer() {
+    const AT_MOST: Duration = Duration::from_secs(400);
+    let db = TestDatabase::sqlite();
     let server = Server::on(&db).start().await;
+    server.has_prices().await;
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let key = format!("X-API-Key: {}", server.actor("fuzzer").key());
     let url = format!("{}/openapi.json", server.url());
-    let validated = integration::python(
-        &["-m", "openapi_spec_validator", "--errors", "all", &url],
-        &[],
-        integration::DEADLINE,
+    let checks =
+        "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance";
+    let fuzzed = python(
+        &[
+            "-m",
+            "schemathesis.cli",
+            "run",
+            &url,
+            "--header",
+            &key,
+            "--checks",
+            checks,
+            "--phases",
+            "examples,coverage,fuzzing",
+            "--max-examples",
+            "30",
+            "--seed",
+            "1",
+            "--no-color",
+            "--suppress-health-check",
+            "all",
+        ],
+        &[("HOME", directory.path().to_str().expect("a path"))],
+        AT_MOST,
     )
     .await;
-    assert!(validated.succeeded().stdout.contains("OK"));
+    assert!(fuzzed.status.success(), "{}\n{}", fuzzed.stdout, fuzzed.stderr);
+    server.anybody().get("/health").await.ok();
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 on_both_databases! {
     async fn an_unknown_path_is_404(db: TestDatabase) {
         let server = Server::on(&db).start().await;
-        for path in ["/nothing", "/api/v1", "/api/v2/log", "/api/v1/log/nothing", "/docs/nothing", "/%ff", "//"] {
+        for path in ["/nothing", "/api/v1", "/api/v2/log", "/api/v1/log/nothing", "/docs/nothing", "//"] {
             server.anybody().get(path).await.refused(404);
         }
         assert_answer!(server.anybody().get("/nothing").await, @"");
@@ -26,11 +26,22 @@ on_both_databases! {
             let allow = refusal.header("allow").unwrap_or_default().to_owned();
             assert!(allow.split(", ").any(|method| method == allowed), "{method} {path}: {allow:?}");
         }
-        assert_answer!(alice.get("/api/v1/log").await, @"");
+        assert_answer!(alice.get("/api/v1/log").await, @r#"
+        {
+          "body": {
+            "detail": "this path does not answer this method",
+            "request_id": "[request_id]",
+            "status": 405,
+            "title": "Method Not Allowed",
+            "type": "about:blank"
+          },
+          "status": 405
+        }
+        "#);
     }
 
     async fn the_callers_request_id_is_carried_through(db: TestDatabase) {
-        let server = Server::on(&db).start().await;
+        let server = Server::on(&db).with("LLMRING_LOG", "debug").start().await;
         let alice = server.actor("alice");
         let refusal = alice
             .send(alice.request(Method::GET, "/nothing").header("X-Request-ID", "caller-17"))

@@ -48,7 +48,18 @@ on_both_databases! {
         alice.log_usage_once("k", &call()).await.ok();
         let mut other = call();
         other["input_tokens"] = json!(4);
-        assert_answer!(alice.log_usage_once("k", &other).await.refused(409), @"");
+        assert_answer!(alice.log_usage_once("k", &other).await.refused(409), @r#"
+        {
+          "body": {
+            "detail": "this Idempotency-Key was used for another request",
+            "request_id": "[request_id]",
+            "status": 409,
+            "title": "Conflict",
+            "type": "about:blank"
+          },
+          "status": 409
+        }
+        "#);
         assert_eq!(requests(&alice).await, "1");
     }
 

@@ -77,7 +77,18 @@ on_both_databases! {
         ] {
             with_headers(&anybody, headers).await.refused(401);
         }
-        assert_answer!(with_headers(&anybody, &[]).await.refused(401), @"");
+        assert_answer!(with_headers(&anybody, &[]).await.refused(401), @r#"
+        {
+          "body": {
+            "detail": "an API key is required, in the header X-API-Key",
+            "request_id": "[request_id]",
+            "status": 401,
+            "title": "Unauthorized",
+            "type": "about:blank"
+          },
+          "status": 401
+        }
+        "#);
     }
 
     async fn a_key_with_white_space_or_over_255_characters_is_400(db: TestDatabase) {
@@ -122,7 +133,18 @@ on_both_databases! {
         let web = server.actor_with_key(&key);
         let log = web.log_usage(call()).await.ok().id();
         web.can_see(&log).await;
-        assert_answer!(server.actor("stranger").log_usage(call()).await.refused(401), @"");
+        assert_answer!(server.actor("stranger").log_usage(call()).await.refused(401), @r#"
+        {
+          "body": {
+            "detail": "this API key opens no project",
+            "request_id": "[request_id]",
+            "status": 401,
+            "title": "Unauthorized",
+            "type": "about:blank"
+          },
+          "status": 401
+        }
+        "#);
         assert!(!db.db_contains(&key).await, "the key itself is stored");
     }
 

@@ -107,7 +107,25 @@ const EDGES: &[&str] = &[
 on_both_databases! {
     async fn an_empty_project_has_empty_statistics(db: TestDatabase) {
         let server = Server::on(&db).start().await;
-        assert_answer!(server.actor("alice").stats("").await.ok(), @"");
+        assert_answer!(server.actor("alice").stats("").await.ok(), @r#"
+        {
+          "body": {
+            "by_alias": {},
+            "by_day": [],
+            "by_model": {},
+            "by_origin": {},
+            "summary": {
+              "total_cost": 0,
+              "total_requests": 0,
+              "total_tokens": 0,
+              "unique_models": 0,
+              "unique_origins": 0,
+              "unpriced_requests": 0
+            }
+          },
+          "status": 200
+        }
+        "#);
     }
 
     async fn statistics_have_every_view(db: TestDatabase) {
@@ -127,7 +145,70 @@ on_both_databases! {
         let today = Utc::now().format("%Y-%m-%d").to_string();
         assert!(body["by_day"][0]["date"].as_str().is_some_and(|date| date <= today.as_str()));
         body["by_day"][0]["date"] = json!("[today]");
-        insta::allow_duplicates! { insta::assert_json_snapshot!(body, @"") }
+        insta::allow_duplicates! { insta::assert_json_snapshot!(body, @r#"
+        {
+          "by_alias": {
+            "deep": {
+              "cost": 2.5,
+              "input_tokens": 20,
+              "output_tokens": 2,
+              "requests": 1
+            },
+            "fast": {
+              "cost": 1,
+              "input_tokens": 10,
+              "output_tokens": 1,
+              "requests": 1
+            }
+          },
+          "by_day": [
+            {
+              "cost": 7.5,
+              "date": "[today]",
+              "requests": 4,
+              "top_model": "a"
+            }
+          ],
+          "by_model": {
+            "a": {
+              "cost": 3.5,
+              "input_tokens": 30,
+              "output_tokens": 3,
+              "requests": 2
+            },
+            "b": {
+              "cost": 4,
+              "input_tokens": 30,
+              "output_tokens": 3,
+              "requests": 1
+            },
+            "unheard-of": {
+              "cost": 0,
+              "input_tokens": 5,
+              "output_tokens": 0,
+              "requests": 1
+            }
+          },
+          "by_origin": {
+            "cron": {
+              "cost": 4,
+              "requests": 1
+            },
+            "web": {
+              "cost": 3.5,
+              "requests": 2
+            }
+          },
+          "summary": {
+            "total_cost": 7.5,
+            "total_requests": 4,
+            "total_tokens": 71,
+            "unique_models": 3,
+            "unique_origins": 2,
+            "unpriced_requests": 1
+          }
+        }
+        "#) }
     }
 
     async fn a_million_dollars_and_a_hundred_millionth_add_up(db: TestDatabase) {
@@ -254,6 +335,26 @@ on_both_databases! {
         ] {
             assert_eq!(alice.stats(query).await.refused(422).places(), [place], "{query}");
         }
-        assert_answer!(alice.stats("tz=Mars/Phobos").await, @"");
+        assert_answer!(alice.stats("tz=Mars/Phobos").await, @r#"
+        {
+          "body": {
+            "detail": "query.tz failed to parse \"string\": is not a time zone of the IANA database, such as Europe/Berlin (occurred while parsing \"optional_string\")",
+            "errors": [
+              {
+                "loc": [
+                  "query",
+                  "tz"
+                ],
+                "msg": "failed to parse \"string\": is not a time zone of the IANA database, such as Europe/Berlin (occurred while parsing \"optional_string\")"
+              }
+            ],
+            "request_id": "[request_id]",
+            "status": 422,
+            "title": "Unprocessable Entity",
+            "type": "about:blank"
+          },
+          "status": 422
+        }
+        "#);
     }
 }

@@ -43,8 +43,56 @@ on_both_databases! {
             }))
             .await
             .ok();
-        assert_answer!(acknowledged, @"");
-        assert_answer!(alice.logs("").await, @"");
+        assert_answer!(acknowledged, @r#"
+        {
+          "body": {
+            "cost": 0.0025,
+            "cost_source": "client",
+            "log_id": "[log_id]",
+            "timestamp": "[timestamp]"
+          },
+          "status": 200
+        }
+        "#);
+        assert_answer!(alice.logs("").await, @r#"
+        {
+          "body": [
+            {
+              "alias": "summarizer",
+              "cache_write_1h_tokens": 8,
+              "cache_write_5m_tokens": 7,
+              "cached_input_tokens": 1000,
+              "conversation_id": "01890a5d-ac96-774b-bcce-b302099a8057",
+              "cost": 0.0025,
+              "cost_source": "client",
+              "id": "[id]",
+              "id_at_origin": "call-1",
+              "input_includes_cached": true,
+              "input_tokens": 1200,
+              "latency_ms": 850,
+              "logged_at": "[logged_at]",
+              "metadata": {
+                "finish_reason": "stop",
+                "nested": {
+                  "list": [
+                    1,
+                    2.5,
+                    null,
+                    "ü"
+                  ]
+                }
+              },
+              "model": "gpt-4o-mini",
+              "origin": "tests",
+              "output_tokens": 350,
+              "profile": "prod",
+              "provider": "openai",
+              "reasoning_tokens": 9
+            }
+          ],
+          "status": 200
+        }
+        "#);
         assert_eq!(alice.logs("").await.json()[0]["id"], json!(acknowledged.id()));
         assert_eq!(alice.logs("").await.json()[0]["logged_at"], acknowledged.json()["timestamp"]);
     }
@@ -53,7 +101,35 @@ on_both_databases! {
         let server = Server::on(&db).start().await;
         let alice = server.actor("alice");
         alice.log_usage(json!({"provider": "acme", "model": "unheard-of"})).await.ok();
-        assert_answer!(alice.logs("").await, @"");
+        assert_answer!(alice.logs("").await, @r#"
+        {
+          "body": [
+            {
+              "alias": null,
+              "cache_write_1h_tokens": 0,
+              "cache_write_5m_tokens": 0,
+              "cached_input_tokens": 0,
+              "conversation_id": null,
+              "cost": 0,
+              "cost_source": "unpriced",
+              "id": "[id]",
+              "id_at_origin": null,
+              "input_includes_cached": true,
+              "input_tokens": 0,
+              "latency_ms": null,
+              "logged_at": "[logged_at]",
+              "metadata": {},
+              "model": "unheard-of",
+              "origin": null,
+              "output_tokens": 0,
+              "profile": "default",
+              "provider": "acme",
+              "reasoning_tokens": 0
+            }
+          ],
+          "status": 200
+        }
+        "#);
     }
 
     async fn null_means_absent_and_unknown_members_are_ignored(db: TestDatabase) {
@@ -153,7 +229,29 @@ on_both_databases! {
         let server = Server::on(&db).start().await;
         let alice = server.actor("alice");
         let batch = [call("a"), json!({"provider": "openai", "model": "b", "input_tokens": -1}), call("c")];
-        assert_answer!(alice.log_batch(&batch).await.refused(422), @"");
+        assert_answer!(alice.log_batch(&batch).await.refused(422), @r#"
+        {
+          "body": {
+            "detail": "body.logs.1.input_tokens must not be negative",
+            "errors": [
+              {
+                "loc": [
+                  "body",
+                  "logs",
+                  "1",
+                  "input_tokens"
+                ],
+                "msg": "must not be negative"
+              }
+            ],
+            "request_id": "[request_id]",
+            "status": 422,
+            "title": "Unprocessable Entity",
+            "type": "about:blank"
+          },
+          "status": 422
+        }
+        "#);
         let too_many = vec![call("a"); 1001];
         assert_eq!(alice.log_batch(&too_many).await.refused(422).places(), ["body.logs"]);
         assert_eq!(alice.log_batch(&[]).await.refused(422).places(), ["body.logs"]);
@@ -260,7 +358,26 @@ on_both_databases! {
         let server = Server::on(&db).start().await;
         let alice = server.actor("alice");
         let log = alice.log_usage(json!({"provider": "openai", "model": "gpt-4o-mini", "cost": 1.5})).await.ok().id();
-        assert_answer!(alice.cost_of(&log).await.ok(), @"");
+        assert_answer!(alice.cost_of(&log).await.ok(), @r#"
+        {
+          "body": {
+            "cost": 1.5,
+            "cost_source": "client",
+            "lines": [],
+            "log_id": "[log_id]",
+            "matched_by": null,
+            "model": "gpt-4o-mini",
+            "provider": "openai",
+            "reason": null,
+            "recomputed_cost": null,
+            "registry_model": null,
+            "registry_sha256": null,
+            "registry_version": null,
+            "tier": null
+          },
+          "status": 200
+        }
+        "#);
     }
 
     async fn logs_survive_a_restart(db: TestDatabase) {
