@@ -26,16 +26,21 @@ pub(super) struct Receipt {
     /// When it was issued.
     timestamp: Timestamp,
     /// The version of the price registry.
+    #[oai(nullable)]
     registry_version: Option<String>,
     /// Who served the model.
+    #[oai(nullable)]
     provider: Option<String>,
     /// The model; `mixed` when logs with several are certified.
     model: String,
     /// The alias that was asked for; `mixed` when logs with several are certified.
+    #[oai(nullable)]
     alias: Option<String>,
     /// The profile of the lockfile; `mixed` when logs with several are certified.
+    #[oai(nullable)]
     profile: Option<String>,
     /// The digest of the lockfile.
+    #[oai(nullable)]
     lock_digest: Option<String>,
     /// The key that signed.
     key_id: String,
@@ -44,14 +49,19 @@ pub(super) struct Receipt {
     /// The cost.
     cost: ReceiptCost,
     /// Whether one log or several are certified; absent when none is.
+    #[oai(nullable)]
     receipt_type: Option<ReceiptType>,
     /// What it is for.
+    #[oai(nullable)]
     description: Option<String>,
     /// Free labels.
+    #[oai(nullable)]
     tags: Option<Vec<String>>,
     /// The log that is certified, when it is one.
+    #[oai(nullable)]
     log_id: Option<Uuid>,
     /// What is certified, when it is several logs.
+    #[oai(nullable)]
     batch_summary: Option<BatchSummary>,
     /// `ed25519:` and base64url without padding: Ed25519 over the RFC 8785 form of all other members.
     signature: String,
@@ -61,30 +71,40 @@ pub(super) struct Receipt {
 #[derive(Debug, Object)]
 pub(super) struct UnsignedReceipt {
     /// Unique within the project; made when absent.
+    #[oai(nullable)]
     id: Option<String>,
     /// The time of issue when absent.
+    #[oai(nullable)]
     timestamp: Option<Timestamp>,
     /// The version of the price registry.
+    #[oai(nullable)]
     registry_version: Option<String>,
     /// Who served the model.
+    #[oai(nullable)]
     provider: Option<String>,
     /// The model.
     model: String,
     /// The alias that was asked for.
+    #[oai(nullable)]
     alias: Option<String>,
     /// The profile of the lockfile.
+    #[oai(nullable)]
     profile: Option<String>,
     /// The digest of the lockfile.
+    #[oai(nullable)]
     lock_digest: Option<String>,
     /// The key that signs, if it is named: no other does.
+    #[oai(nullable)]
     key_id: Option<String>,
     /// Token counts.
     tokens: ReceiptTokens,
     /// The cost.
     cost: ReceiptCost,
     /// What it is for.
+    #[oai(nullable)]
     description: Option<String>,
     /// Free labels.
+    #[oai(nullable)]
     tags: Option<Vec<String>>,
 }
 
@@ -96,6 +116,7 @@ struct ReceiptTokens {
     /// Tokens out.
     output: Count,
     /// Tokens in that came from the provider's cache.
+    #[oai(nullable)]
     cached_input: Option<Count>,
 }
 
@@ -105,6 +126,7 @@ struct ReceiptCost {
     /// US dollars, a decimal such as `0.0025`. A number from elsewhere is kept as it came.
     amount: String,
     /// The explanation from which a reader recomputes the amount.
+    #[oai(nullable)]
     calculation: Option<String>,
 }
 
@@ -309,15 +331,19 @@ impl CertifiedLogs {
 #[derive(Debug, Serialize, Deserialize, Object)]
 pub(super) struct SelectionRequest {
     /// The logs of this conversation.
+    #[oai(nullable)]
     conversation_id: Option<Uuid>,
     /// The logs from this day or instant on: a date or an RFC 3339 time. Needs `end_date`.
+    #[oai(nullable)]
     start_date: Option<String>,
     /// The logs up to this instant, or to the end of this day.
+    #[oai(nullable)]
     end_date: Option<String>,
     /// Exactly these logs, 1 to 10,000.
-    #[oai(validator(min_items = 1, max_items = 10000))]
+    #[oai(nullable, validator(min_items = 1, max_items = 10000))]
     log_ids: Option<Vec<Uuid>>,
     /// All logs that no receipt certifies yet, whenever they were made.
+    #[oai(nullable)]
     since_last_receipt: Option<bool>,
 }
 
@@ -326,19 +352,25 @@ pub(super) struct SelectionRequest {
 #[derive(Debug, Serialize, Deserialize, Object)]
 pub(super) struct GenerateRequest {
     /// The logs of this conversation.
+    #[oai(nullable)]
     conversation_id: Option<Uuid>,
     /// The logs from this day or instant on: a date or an RFC 3339 time. Needs `end_date`.
+    #[oai(nullable)]
     start_date: Option<String>,
     /// The logs up to this instant, or to the end of this day.
+    #[oai(nullable)]
     end_date: Option<String>,
     /// Exactly these logs, 1 to 10,000.
-    #[oai(validator(min_items = 1, max_items = 10000))]
+    #[oai(nullable, validator(min_items = 1, max_items = 10000))]
     log_ids: Option<Vec<Uuid>>,
     /// All logs that no receipt certifies yet, whenever they were made.
+    #[oai(nullable)]
     since_last_receipt: Option<bool>,
     /// What the receipt is for.
+    #[oai(nullable)]
     description: Option<String>,
     /// Free labels.
+    #[oai(nullable)]
     tags: Option<Vec<String>>,
 }
 
@@ -527,14 +559,17 @@ impl From<Share> for PreviewShare {
 #[derive(Debug, Serialize, Deserialize, Object)]
 pub(super) struct Verification {
     /// The receipt's `id`, where it has one.
+    #[oai(nullable)]
     receipt_id: Option<String>,
     /// Whether it is genuine.
     valid: bool,
     /// The receipt's `key_id`, where it has one.
+    #[oai(nullable)]
     key_id: Option<String>,
     /// Always `Ed25519`.
     algorithm: String,
     /// Why it is not genuine.
+    #[oai(nullable)]
     reason: Option<String>,
 }
 
