@@ -2,10 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use integration::{Actor, Answer, DEADLINE, Server, ServerBuilder, TestDatabase, on_both_databases, python_with_input};
+use integration::{
+    Actor, Answer, DEADLINE, Server, ServerBuilder, TestDatabase, on_both_databases, python_with_input,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
 // RFC 8032 section 7.1, tests 1 and 2.
 const SEED: &str = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A";
@@ -39,7 +43,11 @@ async fn store(actor: &Actor, receipt: &str) -> Answer {
 }
 
 async fn verdict(actor: &Actor, receipt: &str) -> Value {
-    actor.post_text("/api/v1/receipts/verify", receipt).await.ok().json()
+    actor
+        .post_text("/api/v1/receipts/verify", receipt)
+        .await
+        .ok()
+        .json()
 }
 
 async fn fetch(actor: &Actor, id: &str) -> Answer {
@@ -61,7 +69,11 @@ fn generated(answer: &Answer) -> (String, Value) {
 async fn all_logs(actor: &Actor, path: &str) -> Vec<Value> {
     let mut logs = Vec::new();
     loop {
-        let page = actor.get(&format!("{path}?limit=500&offset={}", logs.len())).await.ok().json();
+        let page = actor
+            .get(&format!("{path}?limit=500&offset={}", logs.len()))
+            .await
+            .ok()
+            .json();
         let entries = page["logs"].as_array().expect("logs").clone();
         if entries.is_empty() {
             assert_eq!(page["total"], json!(logs.len()));
@@ -73,15 +85,17 @@ async fn all_logs(actor: &Actor, path: &str) -> Vec<Value> {
 
 /// What a reader computes from the listed logs to compare with `logs_sha256`.
 fn digest(logs: &[Value]) -> String {
-    let text: String = logs
-        .iter()
-        .map(|log| format!("{}\n", log["id"].as_str().expect("an id")))
-        .collect();
-    sha256::hex(text.as_bytes())
+    let mut hash = Sha256::new();
+    for log in logs {
+        hash.update(log["id"].as_str().expect("an id"));
+        hash.update("\n");
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 async fn log(actor: &Actor, members: Value) -> String {
-    let mut call = json!({"provider": "acme", "model": "m1", "input_tokens": 10, "output_tokens": 5, "cost": 0.25});
+    let mut call =
+        json!({"provider": "acme", "model": "m1", "input_tokens": 10, "output_tokens": 5, "cost": 0.25});
     for (name, value) in members.as_object().expect("members") {
         call[name] = value.clone();
     }
@@ -159,7 +173,7 @@ on_both_databases! {
         log(&alice, json!({"model": "m2", "alias": "zweite Wahl"})).await;
         let (batch, _) = generated(&generate(&alice, json!({"since_last_receipt": true})).await.ok());
         let mut members = unsigned();
-        members["\u{fb33}"] = json!({"\u{1f600}": 1, "€": [1e30, 5e-324, 9_007_199_254_740_992_u64]});
+        members["\u{fb33}"] = json!({"\u{1f600}": 1, "€": [1e30, 5e-324, 9_007_199_254_740_991_u64]});
         let issued = issue(&alice, &members).await.ok().text;
         let jwk = alice.get("/receipts/public-key.jwk").await.ok().text;
         for receipt in [batch, issued] {
@@ -312,7 +326,7 @@ on_both_databases! {
             (json!({"start_date": today, "end_date": yesterday}), 422),
             (json!({"start_date": "soon", "end_date": today}), 422),
             (json!({"log_ids": []}), 422),
-            (json!({"log_ids": vec![CONVERSATION; 10_001]}), 404),
+            (json!({"log_ids": (0..=10_000).map(Uuid::from_u128).collect::<Vec<_>>()}), 422),
             (json!({"log_ids": ["x"]}), 422),
             (json!({"log_ids": [first, of_bob]}), 404),
             (json!({"log_ids": [first, CONVERSATION]}), 404),
@@ -414,6 +428,11 @@ on_both_databases! {
 
         // The original is kept aside, and put back after each attack on the text and on the columns beside it.
         db.db_execute("CREATE TABLE original AS SELECT * FROM receipts").await;
+        let forget_digest = if db.is_postgres() {
+            "UPDATE receipts SET sha256 = decode('00', 'hex')"
+        } else {
+            "UPDATE receipts SET sha256 = x'00'"
+        };
         let restore = "DELETE FROM receipts; INSERT INTO receipts SELECT * FROM original";
         for (attack, seen_by_get) in [
             ("UPDATE receipts SET text = replace(text, '0.5', '0.4')", true),
@@ -422,13 +441,10 @@ on_both_databases! {
             ("UPDATE receipts SET text = substr(text, 2)", true),
             ("UPDATE receipts SET text = ''", true),
             ("UPDATE receipts SET key_id = 'second'", true),
-            ("UPDATE receipts SET sha256 = (SELECT key_sha256 FROM api_keys UNION ALL SELECT sha256 FROM receipts WHERE false LIMIT 1)", true),
+            (forget_digest, true),
             ("UPDATE receipts SET logs_count = 1", false),
             ("UPDATE receipts SET logs_count = NULL", false),
         ] {
-            if attack.contains("api_keys") {
-                continue;
-            }
             db.db_execute(attack).await;
             let answer = fetch(&alice, &id).await;
             if seen_by_get {
@@ -446,7 +462,7 @@ on_both_databases! {
 
         let links = "DELETE FROM receipt_logs; INSERT INTO receipt_logs SELECT * FROM links";
         db.db_execute("CREATE TABLE links AS SELECT * FROM receipt_logs").await;
-        let another = log(&alice, json!({})).await;
+        log(&alice, json!({})).await;
         let swap = format!(
             "UPDATE receipt_logs SET log_id = (SELECT id FROM usage_logs WHERE id NOT IN (SELECT log_id FROM links)) \
              WHERE log_id = (SELECT min(CAST(log_id AS {0})) FROM links){1}",
@@ -464,7 +480,6 @@ on_both_databases! {
             assert!(!audit.status.success() && audit.stdout.contains(&id), "{attack}: {audit:?}");
             db.db_execute(links).await;
         }
-        assert!(!another.is_empty());
         db.db_execute(restore).await;
         audit().await.succeeded();
     }
@@ -509,7 +524,9 @@ on_both_databases! {
         assert_eq!(new.json()["key_id"], json!("second"));
         let mut late = unsigned();
         late["timestamp"] = json!(now);
-        let late = issue(&signing_elsewhere().await.actor("alice"), &late).await.ok();
+        let elsewhere = TestDatabase::sqlite();
+        let thief = signing(&elsewhere).start().await;
+        let late = issue(&thief.actor("alice"), &late).await.ok();
         let verdict = verdict(&anybody, &late.text).await;
         assert_eq!(verdict["valid"], json!(false));
         assert!(verdict["reason"].as_str().is_some_and(|reason| reason.contains("window")), "{verdict}");
@@ -539,11 +556,6 @@ on_both_databases! {
     }
 }
 
-/// A server of somebody who still has the old key.
-async fn signing_elsewhere() -> Server {
-    signing(&TestDatabase::sqlite()).start().await
-}
-
 #[tokio::test]
 async fn public_keys_are_published_at_both_places_and_may_be_cached() {
     let db = TestDatabase::sqlite();
@@ -552,10 +564,7 @@ async fn public_keys_are_published_at_both_places_and_may_be_cached() {
     let jwk = json!({"kty": "OKP", "crv": "Ed25519", "kid": "first", "x": PUBLIC});
     for prefix in ["/receipts", "/api/v1/receipts"] {
         let pem = anybody.get(&format!("{prefix}/public-key.pem")).await.ok();
-        assert!(
-            pem.text.starts_with("-----BEGIN PUBLIC KEY-----\n"),
-            "{pem:?}"
-        );
+        assert!(pem.text.starts_with("-----BEGIN PUBLIC KEY-----\n"), "{pem:?}");
         let current = anybody.get(&format!("{prefix}/public-key.jwk")).await.ok();
         assert_eq!(current.json(), jwk);
         assert_eq!(current.header("content-type"), Some("application/jwk+json"));
@@ -563,7 +572,10 @@ async fn public_keys_are_published_at_both_places_and_may_be_cached() {
         let set = anybody.get(&path).await.ok();
         assert_eq!(set.json(), json!([jwk]));
         let tag = set.header("etag").expect("an entity tag");
-        assert!(set.header("cache-control").is_some_and(|value| value.contains("max-age")));
+        assert!(
+            set.header("cache-control")
+                .is_some_and(|value| value.contains("max-age"))
+        );
         let again = anybody.request(Method::GET, &path).header("If-None-Match", tag);
         let again = anybody.send(again).await;
         assert_eq!((again.status, again.text.as_str()), (304, ""));
@@ -593,13 +605,19 @@ async fn a_receipt_is_verified_without_a_server() {
             .await
             .succeeded();
         assert!(genuine.stdout.starts_with("genuine"), "{genuine:?}");
-        let refused = alone.run(&["receipts", "verify", &forged, "--keys", source]).await;
+        let refused = alone
+            .run(&["receipts", "verify", &forged, "--keys", source])
+            .await;
         assert_eq!(refused.status.code(), Some(1), "{refused:?}");
         assert!(refused.stderr.contains("signature"), "{refused:?}");
     }
-    let piped = alone.run_with_input(&["receipts", "verify", "-", "--keys", &keys], &receipt).await;
+    let piped = alone
+        .run_with_input(&["receipts", "verify", "-", "--keys", &keys], &receipt)
+        .await;
     piped.succeeded();
-    let missing = alone.run(&["receipts", "verify", "nowhere.json", "--keys", &keys]).await;
+    let missing = alone
+        .run(&["receipts", "verify", "nowhere.json", "--keys", &keys])
+        .await;
     assert_eq!(missing.status.code(), Some(1));
 }
 
