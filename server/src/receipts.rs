@@ -392,3 +392,88 @@ fn at_member(outer: &str, member: &str, problem: impl ToString) -> Error {
     let path: Vec<&str> = path.split('.').collect();
     Violation::body(&path, problem.to_string()).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use entity::usage_log::CostSource;
+    use receipt::SigningKey;
+    use sea_orm::{EntityTrait, IntoActiveModel};
+
+    use super::*;
+    use crate::config::{Config, Settings};
+
+    async fn receipts(folder: &tempfile::TempDir, signing: Option<SigningKey>) -> Receipts {
+        let url = format!("sqlite://{}/llmring.db", folder.path().display());
+        let settings = Settings::from_pairs(&[("LLMRING_DATABASE_URL", &url)]);
+        let config = Config::from_settings(&settings).expect("a configuration");
+        let storage = Storage::connect(&config.database).await.expect("a database");
+        storage.migrate_up().await.expect("a schema");
+        let keys = KeyRing::new("tests", signing, None, vec![]).expect("a key ring");
+        Receipts::new(storage, Clock::system(), keys)
+    }
+
+    fn call(project_id: ProjectId) -> usage_log::Model {
+        let logged_at = Clock::system().now();
+        usage_log::Model {
+            id: new_id(logged_at),
+            project_id,
+            logged_at,
+            provider: "openai".to_owned(),
+            model: "gpt-4o-mini".to_owned(),
+            alias: None,
+            profile: "default".to_owned(),
+            origin: None,
+            id_at_origin: None,
+            conversation_id: None,
+            input_tokens: 1200,
+            output_tokens: 350,
+            cached_input_tokens: 0,
+            cache_write_5m_tokens: 0,
+            cache_write_1h_tokens: 0,
+            reasoning_tokens: 0,
+            input_includes_cached: true,
+            cost_micros: Some(390),
+            cost_picos: Some(0),
+            cost_source: CostSource::Client,
+            pricing: None,
+            latency_ms: None,
+            metadata: "{}".to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_log_certified_as_it_is_written_is_not_certified_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let receipts = receipts(&folder, Some(SigningKey::from_seed(&[7; 32]))).await;
+        let project = ProjectId(Uuid::from_u128(1));
+        let log = call(project);
+        let transaction = receipts.storage.begin().await.expect("a transaction");
+        usage_log::Entity::insert(log.clone().into_active_model())
+            .exec_without_returning(&transaction)
+            .await
+            .expect("a row");
+        let receipt = receipts.certify(&transaction, &log).await;
+        let receipt = receipt.expect("no error").expect("a receipt");
+        transaction.commit().await.expect("a commit");
+
+        assert_eq!(receipt.text("log_id"), Some(log.id.to_string().as_str()));
+        let stored = receipts.get(project, receipt.id()).await.expect("the receipt");
+        assert_eq!(stored.as_str(), receipt.as_str());
+        let again = receipts
+            .generate(project, &Selection::Uncertified, Note::default())
+            .await;
+        assert!(matches!(again, Err(Error::Refused(_))), "{again:?}");
+        let audit = receipts.audit(|fault| panic!("{fault}")).await.expect("an audit");
+        assert_eq!((audit.receipts, audit.faults), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn without_a_key_a_log_is_written_without_a_receipt() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let receipts = receipts(&folder, None).await;
+        let transaction = receipts.storage.begin().await.expect("a transaction");
+        let log = call(ProjectId(Uuid::from_u128(1)));
+        let receipt = receipts.certify(&transaction, &log).await;
+        assert!(matches!(receipt, Ok(None)), "{receipt:?}");
+    }
+}

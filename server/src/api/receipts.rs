@@ -11,11 +11,12 @@ use super::Tag;
 use super::auth::Caller;
 use super::body::{Answer, Body, Unread};
 use super::problem::Problem;
+use super::scalar::JsonObject;
 use crate::app::App;
 use crate::usage::Page;
 use wire::{
-    CertifiedLogs, GenerateRequest, GenerateResponse, Preview, Receipt, ReceiptList, ReceiptText,
-    SelectionRequest, StoreRequest, StoreResponse, UnsignedReceipt, Verification,
+    CertifiedLogs, GenerateRequest, GenerateResponse, Preview, ReceiptList, ReceiptText, SelectionRequest,
+    StoreRequest, StoreResponse, UnsignedReceipt, Verification,
 };
 
 pub(super) use public_keys::PublicKeysApi;
@@ -54,7 +55,7 @@ impl ReceiptsApi {
         )]
         limit: Query<u64>,
         /// After this many.
-        #[oai(default, validator(maximum(value = "9223372036854775807")))]
+        #[oai(default, validator(maximum(value = "9007199254740991")))]
         offset: Query<u64>,
     ) -> Result<Answer<ReceiptList>, Problem> {
         let page = page(limit, offset);
@@ -123,7 +124,7 @@ impl ReceiptsApi {
         )]
         limit: Query<u64>,
         /// After this many.
-        #[oai(default, validator(maximum(value = "9223372036854775807")))]
+        #[oai(default, validator(maximum(value = "9007199254740991")))]
         offset: Query<u64>,
     ) -> Result<Answer<CertifiedLogs>, Problem> {
         let page = page(limit, offset);
@@ -136,12 +137,12 @@ impl ReceiptsApi {
 
     /// Verify a receipt
     ///
-    /// Anybody may ask. `valid` is whether a key of this server signed exactly these members at a time at which that key signs.
+    /// Anybody may ask, about any JSON object. `valid` is whether a key of this server signed exactly these members at a time at which that key signs.
     #[oai(path = "/verify", method = "post", operation_id = "verify_receipt")]
     async fn verify(
         &self,
         request: &Request,
-        body: Unread<Receipt>,
+        body: Unread<JsonObject>,
     ) -> Result<Answer<Verification>, Problem> {
         let verdict = App::of(request).receipts().verify(&body.text)?;
         Ok(Answer(verdict.into()))
@@ -185,7 +186,7 @@ impl ReceiptsApi {
         )]
         limit: Query<u64>,
         /// After this many.
-        #[oai(default, validator(maximum(value = "9223372036854775807")))]
+        #[oai(default, validator(maximum(value = "9007199254740991")))]
         offset: Query<u64>,
     ) -> Result<Answer<CertifiedLogs>, Problem> {
         let page = page(limit, offset);

@@ -230,7 +230,9 @@ async fn openapi_document_is_valid() {
 async fn openapi_document_tells_the_truth_to_a_fuzzer() {
     const AT_MOST: Duration = Duration::from_secs(400);
     let db = TestDatabase::sqlite();
-    let server = Server::on(&db).with("LLMRING_AUTH_MODE", "strict");
+    let server = Server::on(&db)
+        .with("LLMRING_AUTH_MODE", "strict")
+        .with("LLMRING_RECEIPTS_PRIVATE_KEY_B64", SIGNING_KEY);
     let key = server
         .run(&["keys", "create", "--project", "fuzzer"])
         .await

@@ -402,16 +402,26 @@ on_both_databases! {
         let server = signing(&db).start().await;
         let alice = server.actor("alice");
         let calls = vec![json!({"provider": "acme", "model": "m", "input_tokens": 7, "output_tokens": 3, "cost": 0.000_000_000_001}); 1000];
+        let mut logs: Vec<Value> = Vec::new();
         for _ in 0..LOGS / calls.len() {
-            alice.log_batch(&calls).await.ok();
+            let acknowledged = alice.log_batch(&calls).await.ok().json();
+            let acknowledged = acknowledged.as_array().expect("an array");
+            logs.extend(acknowledged.iter().map(|log| json!({"id": log["log_id"]})));
         }
         let (text, receipt) = generated(&generate(&alice, json!({"since_last_receipt": true})).await.ok());
         assert!(text.len() < 2000, "the logs are not in the receipt itself: {} bytes", text.len());
         assert_eq!(receipt["tokens"], json!({"input": 700_000, "output": 300_000, "cached_input": 0}));
         assert_eq!(receipt["cost"]["amount"], json!("0.0000001"));
-        let logs = all_logs(&alice, &format!("/api/v1/receipts/{}/logs", receipt["id"].as_str().expect("an id"))).await;
         assert_eq!(logs.len(), LOGS);
+        // UUIDv7: the order in which they were made is that of their text.
         assert_eq!(receipt["batch_summary"]["logs_sha256"], json!(digest(&logs)));
+        let path = format!("/api/v1/receipts/{}/logs?limit=500", receipt["id"].as_str().expect("an id"));
+        for offset in [0, 50_000, LOGS - 500] {
+            let page = alice.get(&format!("{path}&offset={offset}")).await.ok().json();
+            assert_eq!(page["total"], json!(LOGS));
+            let ids = |logs: &[Value]| -> Vec<Value> { logs.iter().map(|log| log["id"].clone()).collect() };
+            assert_eq!(ids(page["logs"].as_array().expect("logs")), ids(&logs[offset..offset + 500]));
+        }
         let audit = signing(&db).run(&["receipts", "audit"]).await.succeeded();
         assert!(audit.stdout.contains("1 receipts checked, 0 faults"), "{audit:?}");
     }

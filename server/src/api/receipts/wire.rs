@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use poem_openapi::registry::{MetaSchemaRef, Registry};
 use poem_openapi::types::{ParseError, ParseFromJSON, ParseResult, ToJSON, Type};
-use poem_openapi::{Enum, Object};
+use poem_openapi::{Enum, Object, Union};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::api::scalar::{Count, Dollars, JsonObject, Timestamp};
+use crate::api::scalar::{Dollars, JsonObject, Timestamp};
 use crate::api::usage::UsageLog;
 use crate::error::{Error, Result, Violation};
 use crate::receipts::{Certificate, MAX_SELECTED_IDS, Note, Part, Selection, Share, Summary, Verdict};
@@ -27,7 +27,7 @@ pub(super) struct Receipt {
     timestamp: Timestamp,
     /// The version of the price registry.
     #[oai(nullable)]
-    registry_version: Option<String>,
+    registry_version: Option<TextOrNumber>,
     /// Who served the model.
     #[oai(nullable)]
     provider: Option<String>,
@@ -78,7 +78,7 @@ pub(super) struct UnsignedReceipt {
     timestamp: Option<Timestamp>,
     /// The version of the price registry.
     #[oai(nullable)]
-    registry_version: Option<String>,
+    registry_version: Option<TextOrNumber>,
     /// Who served the model.
     #[oai(nullable)]
     provider: Option<String>,
@@ -112,19 +112,26 @@ pub(super) struct UnsignedReceipt {
 #[derive(Debug, Object)]
 struct ReceiptTokens {
     /// Tokens in.
-    input: Count,
+    input: u64,
     /// Tokens out.
-    output: Count,
+    output: u64,
     /// Tokens in that came from the provider's cache.
     #[oai(nullable)]
-    cached_input: Option<Count>,
+    cached_input: Option<u64>,
+}
+
+/// Text; receipts of other servers may have a number.
+#[derive(Debug, Union)]
+enum TextOrNumber {
+    Text(String),
+    Number(f64),
 }
 
 /// A cost and how it came about.
 #[derive(Debug, Object)]
 struct ReceiptCost {
     /// US dollars, a decimal such as `0.0025`. A number from elsewhere is kept as it came.
-    amount: String,
+    amount: TextOrNumber,
     /// The explanation from which a reader recomputes the amount.
     #[oai(nullable)]
     calculation: Option<String>,
