@@ -9,11 +9,13 @@ use shell::Shell;
 
 mod auth;
 mod body;
+mod conditional;
 mod cors;
 mod docs;
 mod idempotency;
 mod page;
 mod problem;
+mod receipts;
 mod registry;
 mod request_id;
 mod scalar;
@@ -28,15 +30,29 @@ enum Tag {
     Service,
     /// What calls used and cost.
     Usage,
+    /// Signed statements about calls, which anybody can verify.
+    Receipts,
     /// Models and their prices.
     Registry,
 }
 
-type Apis = (service::ServiceApi, usage::UsageApi, registry::RegistryApi);
+type Apis = (
+    service::ServiceApi,
+    usage::UsageApi,
+    receipts::ReceiptsApi,
+    receipts::PublicKeysApi,
+    registry::RegistryApi,
+);
 
 fn service() -> OpenApiService<Apis, ()> {
     OpenApiService::new(
-        (service::ServiceApi, usage::UsageApi, registry::RegistryApi),
+        (
+            service::ServiceApi,
+            usage::UsageApi,
+            receipts::ReceiptsApi,
+            receipts::PublicKeysApi,
+            registry::RegistryApi,
+        ),
         "LLMRing Server",
         env!("CARGO_PKG_VERSION"),
     )

@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::keys::Keys;
 use crate::outbound::{EgressPolicy, Outbound, OutboundError, Timeouts};
+use crate::receipts::Receipts;
 use crate::registry::Registry;
 use crate::storage::{SchemaError, Storage};
 use crate::telemetry::Metrics;
@@ -61,6 +62,7 @@ struct Parts {
     keys: Keys,
     registry: Registry,
     usage: Usage,
+    receipts: Receipts,
     metrics: Metrics,
 }
 
@@ -117,6 +119,8 @@ impl App {
             config.auth_mode,
             config.key_cache_ttl,
         );
+        let receipts = Receipts::new(storage.clone(), clock.clone(), config.receipt_keys.clone());
+        receipts.warn_of_idle_key();
         let usage = Usage::start(storage.clone(), clock, registry.clone(), &config.ledger, &metrics);
         Ok(Self(Arc::new(Parts {
             config,
@@ -125,6 +129,7 @@ impl App {
             keys,
             registry,
             usage,
+            receipts,
             metrics,
         })))
     }
@@ -182,6 +187,10 @@ impl App {
 
     pub(crate) fn usage(&self) -> &Usage {
         &self.0.usage
+    }
+
+    pub(crate) fn receipts(&self) -> &Receipts {
+        &self.0.receipts
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

@@ -26,6 +26,9 @@ pub mod keys;
 /// The usage ledger and its questions.
 pub mod usage;
 
+/// Signed statements about calls.
+pub mod receipts;
+
 /// What tokens cost.
 pub mod prices;
 

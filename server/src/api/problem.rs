@@ -76,6 +76,11 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, detail)
     }
 
+    /// 404: there is no such thing.
+    pub(crate) fn not_found(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, detail)
+    }
+
     /// 422: the request can be read and breaks rules.
     pub(crate) fn invalid(violations: Vec<Violation>) -> Self {
         Error::Invalid(violations).into()
@@ -168,13 +173,19 @@ impl From<Error> for Problem {
                 errors: Some(violations.into_iter().map(ProblemError::from).collect()),
                 ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
             },
-            Error::NotFound { .. } => Self::new(StatusCode::NOT_FOUND, detail),
+            Error::NotFound { .. } => Self::not_found(detail),
+            Error::Refused(_) => Self::malformed(detail),
             Error::Conflict(_) => Self::new(StatusCode::CONFLICT, detail),
             Error::Busy { retry_after, what: _ } => Self::unavailable(detail, retry_after),
             Error::Unavailable { what, source } => {
                 let error = source.map(|source| source.to_string());
                 tracing::warn!(error, "{what} is not available");
                 Self::unavailable(detail, Duration::from_secs(5))
+            }
+            Error::NotConfigured { .. } => Self::new(StatusCode::SERVICE_UNAVAILABLE, detail),
+            Error::Tampered { what, id, reason } => {
+                tracing::error!(id, reason, "a stored {what} is damaged or was tampered with");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
             }
             Error::Database(source) => Self::internal(&source),
             Error::Corrupt { what, source } => Self::internal(&format!("{what}: {source}")),

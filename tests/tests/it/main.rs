@@ -9,6 +9,7 @@ mod errors;
 mod idempotency;
 mod keys;
 mod prices;
+mod receipts;
 mod registry;
 mod schema;
 mod service;

@@ -15,3 +15,7 @@ pub mod usage_log;
 pub mod idempotency_key;
 
 pub mod registry_file;
+
+pub mod receipt;
+
+pub mod receipt_log;
