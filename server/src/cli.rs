@@ -73,9 +73,13 @@ fn flag(setting: &Setting) -> Arg {
 /// Flags, then the environment, then `.env`.
 fn settings(matches: &ArgMatches) -> Result<Settings, Box<dyn Error>> {
     let file: HashMap<String, String> = match dotenvy::from_path_iter(".env") {
-        Ok(lines) => lines
-            .collect::<Result<_, _>>()
-            .map_err(|error| format!("the file .env cannot be read: {error}"))?,
+        Ok(lines) => lines.collect::<Result<_, _>>().map_err(|error| match error {
+            // The line itself may hold a password.
+            dotenvy::Error::LineParse(_, at) => {
+                format!("the file .env has a line that is not NAME=VALUE (at its character {at})")
+            }
+            error => format!("the file .env cannot be read: {error}"),
+        })?,
         Err(error) if error.not_found() => HashMap::new(),
         Err(error) => return Err(format!("the file .env cannot be read: {error}").into()),
     };

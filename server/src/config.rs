@@ -126,6 +126,8 @@ pub struct LedgerConfig {
     pub idempotency_ttl: Duration,
     /// Largest `metadata` of one row, as JSON text.
     pub max_metadata_bytes: usize,
+    /// How long one transaction may take: as long as a request.
+    pub patience: Duration,
 }
 
 /// HTTP limits.
@@ -182,6 +184,7 @@ impl Config {
                     86_400 * whole(settings, "LLMRING_IDEMPOTENCY_DAYS", 1, 3650)?,
                 ),
                 max_metadata_bytes: size(settings, "LLMRING_MAX_METADATA_BYTES", 2, 1 << 30)?,
+                patience: seconds(settings, "LLMRING_REQUEST_TIMEOUT", 1)?,
             },
             receipt_keys: receipt_keys(settings)?,
             http: HttpConfig {
@@ -251,7 +254,8 @@ fn database_location(url: &str) -> Result<DatabaseLocation, ConfigError> {
     let scheme = url.split(':').next().unwrap_or_default();
     match scheme {
         "sqlite" => {
-            let path = url["sqlite:".len()..].trim_start_matches("//");
+            let path = &url["sqlite:".len()..];
+            let path = path.strip_prefix("//").unwrap_or(path);
             let path = path.split('?').next().unwrap_or_default();
             if path.is_empty() || path == ":memory:" {
                 return Err(ConfigError {
@@ -315,7 +319,10 @@ fn registry_url(settings: &Settings) -> Result<Url, ConfigError> {
     let mut url = Url::parse(text)
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https" | "file"))
-        .ok_or_else(|| refused(VARIABLE, text, "an http, https or file URL"))?;
+        .ok_or_else(|| ConfigError {
+            variable: VARIABLE,
+            problem: "is not usable, expected an http, https or file URL".into(),
+        })?;
     if !url.path().ends_with('/') {
         url.set_path(&format!("{}/", url.path()));
     }
@@ -370,9 +377,11 @@ fn cors_origins(settings: &Settings) -> Result<Vec<String>, ConfigError> {
             if origin == "*" || canonical.is_ok_and(|canonical| canonical == origin) {
                 Ok(origin.to_owned())
             } else {
+                // An origin with a password in it would otherwise be printed.
+                let shown = origin.rsplit('@').next().unwrap_or_default();
                 Err(refused(
                     VARIABLE,
-                    origin,
+                    shown,
                     "`*` or origins such as https://app.example.com",
                 ))
             }

@@ -137,6 +137,9 @@ pub fn is_outage(error: &DbErr) -> bool {
     }
 }
 
+/// SQLSTATE of a write on a server that only reads, as after a failover.
+const READ_ONLY: &str = "25006";
+
 /// Everything but an answer to the statement itself. Of PostgreSQL's answers, classes 08 (connection), 53 (resources) and
 /// 57 (operator intervention, such as a shutdown) say that the server is in no state to judge (appendix A of its manual);
 /// of SQLite's, busy (5), read-only (8), I/O error (10), disk full (13) and cannot open (14), in the low byte of extended codes.
@@ -145,7 +148,7 @@ fn is_driver_outage(error: &sea_orm::sqlx::Error) -> bool {
     match error {
         Driver::Database(answer) => answer.code().is_some_and(|code| {
             if code.len() == 5 {
-                ["08", "53", "57"].iter().any(|class| code.starts_with(class))
+                code == READ_ONLY || ["08", "53", "57"].iter().any(|class| code.starts_with(class))
             } else {
                 code.parse::<u32>()
                     .is_ok_and(|code| matches!(code & 0xff, 5 | 8 | 10 | 13 | 14))

@@ -4,11 +4,12 @@
 
 mod schema;
 
+use std::path::Path;
 use std::time::Duration;
 
-use sea_orm::sqlx::PgPool;
 use sea_orm::sqlx::postgres::PgConnectOptions;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::{Connection, PgPool};
 use sea_orm::{
     AccessMode, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction,
     DbBackend, DbErr, IsolationLevel, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
@@ -20,6 +21,8 @@ pub use schema::{MigrationStep, SchemaError};
 
 /// How long a request waits for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection idle for longer is tested before it is used: the database may have been restarted meanwhile.
+pub(crate) const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 /// How long SQLite waits for another process's lock.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// SQLite readers; more than a few only compete for the same pages.
@@ -38,9 +41,8 @@ impl Storage {
     pub async fn connect(config: &DatabaseConfig) -> Result<Self, DbErr> {
         let (writer, reader) = match &config.location {
             DatabaseLocation::Sqlite(path) => {
-                let url = format!("sqlite://{}?mode=rwc", path.display());
-                let writer = Database::connect(sqlite_options(&url, 1)).await?;
-                let reader = Database::connect(sqlite_options(&url, SQLITE_READERS)).await?;
+                let writer = Database::connect(sqlite_options(path, 1)).await?;
+                let reader = Database::connect(sqlite_options(path, SQLITE_READERS)).await?;
                 (writer, reader)
             }
             DatabaseLocation::Postgres(url) => {
@@ -153,12 +155,23 @@ impl Storage {
     }
 }
 
-fn sqlite_options(url: &str, connections: u32) -> ConnectOptions {
-    let mut options = ConnectOptions::new(url);
+/// A connection whose COMMIT or ROLLBACK failed, as on a full disk, is still inside a transaction for the driver, and what it would
+/// "commit" next would only be a savepoint: it is closed instead of used again.
+fn sqlite_options(path: &Path, connections: u32) -> ConnectOptions {
+    let path = path.to_owned();
+    let mut options = ConnectOptions::new("sqlite:");
     options
         .max_connections(connections)
-        .map_sqlx_sqlite_opts(|options| {
+        .map_sqlx_sqlite_pool_opts(|pool| {
+            pool.after_release(|connection, _| {
+                let reusable = !connection.is_in_transaction();
+                Box::pin(async move { Ok(reusable) })
+            })
+        })
+        .map_sqlx_sqlite_opts(move |options| {
             options
+                .filename(&path)
+                .create_if_missing(true)
                 .journal_mode(SqliteJournalMode::Wal)
                 .synchronous(SqliteSynchronous::Full)
                 .busy_timeout(SQLITE_BUSY_TIMEOUT)
@@ -171,7 +184,8 @@ fn postgres_options(url: &str, config: &DatabaseConfig) -> ConnectOptions {
     let search_path = format!("{},{}", config.schema, config.mcp_schema);
     let mut options = ConnectOptions::new(url);
     options
-        .max_connections(config.max_connections)
+        // One more than was asked for: the ledger keeps one to itself.
+        .max_connections(config.max_connections.saturating_add(1))
         .map_sqlx_postgres_opts(move |options: PgConnectOptions| {
             options.application_name("llmring-server").options([
                 ("search_path", search_path.as_str()),
@@ -187,6 +201,61 @@ fn common(mut options: ConnectOptions) -> ConnectOptions {
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .connect_timeout(ACQUIRE_TIMEOUT)
         .sqlx_logging(false)
-        .test_before_acquire(false);
+        .test_before_acquire_if_idle_for(TRUSTED_IDLE);
     options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn sqlite(folder: &tempfile::TempDir) -> Storage {
+        let config = DatabaseConfig {
+            location: DatabaseLocation::Sqlite(folder.path().join("a file.db")),
+            schema: "llmring".to_owned(),
+            mcp_schema: "mcp_client".to_owned(),
+            max_connections: 1,
+        };
+        Storage::connect(&config).await.expect("a database")
+    }
+
+    async fn insert(storage: &Storage, id: i32) -> Result<(), DbErr> {
+        let transaction = storage.begin().await?;
+        let sql = format!("INSERT INTO kept VALUES ({id}, zeroblob(5000))");
+        transaction.execute_unprepared(&sql).await?;
+        transaction.commit().await
+    }
+
+    #[tokio::test]
+    async fn what_is_committed_after_a_full_disk_is_kept() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let storage = sqlite(&folder).await;
+        let writer = storage.writer();
+        writer
+            .execute_unprepared("CREATE TABLE kept (id INTEGER, filler BLOB)")
+            .await
+            .expect("a table");
+        // As if the disk had room for a few rows: this connection's limit, so that another one has none.
+        writer
+            .execute_unprepared("PRAGMA max_page_count = 20")
+            .await
+            .expect("a limit");
+        let mut committed = 0;
+        let mut refused = 0;
+        for id in 0..60 {
+            match insert(&storage, id).await {
+                Ok(()) => committed += 1,
+                Err(_) => refused += 1,
+            }
+        }
+        assert!(refused > 0, "the limit was never reached");
+        assert!(
+            committed > refused,
+            "nothing was written after the limit was reached"
+        );
+        let count = Statement::from_string(storage.backend(), "SELECT COUNT(*) FROM kept");
+        let row = storage.reader().query_one_raw(count).await.expect("a count");
+        let kept: i32 = row.expect("a row").try_get_by_index(0).expect("a number");
+        assert_eq!(kept, committed);
+    }
 }

@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::clock::{Clock, new_id};
 use crate::config::LedgerConfig;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Violation};
 use crate::prices::{self, PriceBasis, Priced};
 use crate::registry::Registry;
 use crate::storage::Storage;
@@ -143,6 +143,14 @@ impl Usage {
             None => {
                 let catalog = self.registry.catalog();
                 match prices::price(&catalog, &report.provider, &report.model, &report.tokens) {
+                    Priced::Priced { cost, basis } if cost > report::MAX_COST => {
+                        let reason = format!("{cost} dollars for one call cannot be right");
+                        let basis = PriceBasis {
+                            reason: Some(reason),
+                            ..basis
+                        };
+                        (None, CostSource::Unpriced, Some(basis))
+                    }
                     Priced::Priced { cost, basis } => (Some(cost), CostSource::Registry, Some(basis)),
                     Priced::Unpriced { basis } => (None, CostSource::Unpriced, Some(basis)),
                 }
@@ -151,7 +159,7 @@ impl Usage {
         let columns = cost
             .map(Usd::to_columns)
             .transpose()
-            .map_err(|_| report::too_expensive())?;
+            .map_err(|error| Violation::body(&["cost"], error.to_string()))?;
         let pricing = basis
             .map(|basis| serde_json::to_string(&basis))
             .transpose()

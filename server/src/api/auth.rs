@@ -10,8 +10,8 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use super::problem::Problem;
 use crate::app::App;
 
-/// Longest key accepted, in bytes.
-const MAX_KEY_BYTES: usize = 255;
+/// Longest key accepted, in characters.
+const MAX_KEY_CHARS: usize = 255;
 const MISSING: &str = "an API key is required, in the header X-API-Key";
 
 /// The project whose key came with the request.
@@ -94,8 +94,8 @@ fn presented_key(headers: &HeaderMap) -> Result<&str, Problem> {
         }
     }
     match presented {
-        None | Some("") => Err(Problem::unauthorized(MISSING)),
-        Some(key) if key.len() > MAX_KEY_BYTES => {
+        None => Err(Problem::unauthorized(MISSING)),
+        Some(key) if key.chars().count() > MAX_KEY_CHARS => {
             Err(Problem::malformed("the API key is longer than 255 characters"))
         }
         Some(key) if key.contains(char::is_whitespace) => {
@@ -107,6 +107,8 @@ fn presented_key(headers: &HeaderMap) -> Result<&str, Problem> {
 
 fn agree<'a>(presented: &mut Option<&'a str>, key: &'a str) -> Result<(), Problem> {
     match presented {
+        // An empty header is as good as none.
+        _ if key.is_empty() => Ok(()),
         Some(other) if *other != key => Err(Problem::unauthorized(
             "the request carries two different API keys: send one",
         )),

@@ -1,5 +1,6 @@
 //! The header `Idempotency-Key`.
 
+use poem::Request;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -10,14 +11,27 @@ use crate::usage::IdempotencyKey;
 /// Longest key, in characters.
 const MAX_CHARS: usize = 255;
 
-/// The key for `operation` and `body`. Two bodies are the same when they mean the same: white space and the order of members do
-/// not count.
+/// The key that came with `request`, for `operation` and `body`. Two bodies are the same when their members have the same values, in
+/// whatever order and with whatever white space between them; `metadata` counts as it is written.
+///
+/// The header is read here and not by an extractor, which would take one with anything but ASCII for absent.
 pub(crate) fn key<T: Serialize>(
     operation: &str,
-    header: Option<String>,
+    request: &Request,
     body: &T,
 ) -> Result<Option<IdempotencyKey>, Problem> {
-    let Some(key) = header.filter(|key| !key.is_empty()) else {
+    let mut key = None;
+    for value in request.headers().get_all("idempotency-key") {
+        let text = std::str::from_utf8(value.as_bytes())
+            .map_err(|_| Problem::malformed("the header Idempotency-Key must be UTF-8 text"))?;
+        if key.is_some_and(|other| other != text) {
+            return Err(Problem::malformed(
+                "the request carries two different values of Idempotency-Key",
+            ));
+        }
+        key = Some(text);
+    }
+    let Some(key) = key.filter(|key| !str::is_empty(key)) else {
         return Ok(None);
     };
     if key.chars().count() > MAX_CHARS {
@@ -36,7 +50,7 @@ pub(crate) fn key<T: Serialize>(
             .map_err(|error| Problem::from_poem(&error))?,
     );
     Ok(Some(IdempotencyKey {
-        key,
+        key: key.to_owned(),
         request_sha256: hash.finalize().into(),
     }))
 }

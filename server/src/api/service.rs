@@ -1,6 +1,7 @@
 //! What the server says of itself: `/`, `/health`, `/metrics`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use poem::http::StatusCode;
 use poem::{IntoResponse, Request, Response};
@@ -16,6 +17,9 @@ use super::problem::Problem;
 use crate::app::App;
 use crate::cache::CacheState;
 use crate::registry::{ProviderState, ProviderStatus, RegistryState, RegistryStatus};
+
+/// Longest wait for the database: those who ask for health give up after a second themselves.
+const DATABASE_ANSWER: Duration = Duration::from_millis(900);
 
 pub(super) struct ServiceApi;
 
@@ -38,10 +42,14 @@ impl ServiceApi {
     #[oai(path = "/health", method = "get", operation_id = "health")]
     async fn health(&self, request: &Request) -> Health {
         let app = App::of(request);
-        let connected = match app.storage().ping().await {
-            Ok(()) => true,
-            Err(error) => {
+        let connected = match tokio::time::timeout(DATABASE_ANSWER, app.storage().ping()).await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
                 tracing::warn!(%error, "the database does not answer");
+                false
+            }
+            Err(_) => {
+                tracing::warn!("the database does not answer in time");
                 false
             }
         };

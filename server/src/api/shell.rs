@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use poem::endpoint::BoxEndpoint;
 use poem::error::MethodNotAllowedError;
-use poem::http::{HeaderValue, StatusCode, header};
+use poem::http::{HeaderValue, Method, StatusCode, header};
 use poem::middleware::{CatchPanic, NormalizePath, PanicHandler, TrailingSlash};
 use poem::{Endpoint, EndpointExt, IntoResponse, PathPattern, Request, Response};
 
@@ -59,13 +59,28 @@ impl Shell {
         let route = response
             .data::<PathPattern>()
             .map_or("none", |pattern| &*pattern.0);
+        // A caller can invent methods, and each would be a series of its own.
+        let known = [
+            Method::GET,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+            Method::HEAD,
+            Method::OPTIONS,
+        ];
+        let label = if known.contains(&method) {
+            method.as_str()
+        } else {
+            "OTHER"
+        };
         self.metrics
             .requests
-            .with_label_values(&[method.as_str(), route, status.as_str()])
+            .with_label_values(&[label, route, status.as_str()])
             .inc();
         self.metrics
             .request_seconds
-            .with_label_values(&[method.as_str(), route])
+            .with_label_values(&[label, route])
             .observe(elapsed.as_secs_f64());
         let elapsed_ms = elapsed.as_secs_f64() * 1000.0;
         let request_id = request_id::current();
@@ -73,14 +88,19 @@ impl Shell {
         // A busy server's good news is in the metrics; its log keeps what somebody may have to look into.
         if status < 400 {
             tracing::debug!(request_id, %method, path, status, elapsed_ms, "answered");
-        } else {
+        } else if status < 500 {
             tracing::info!(request_id, %method, path, status, elapsed_ms, "refused");
+        } else {
+            tracing::warn!(request_id, %method, path, status, elapsed_ms, "failed");
         }
         response
     }
 
     /// Gives every error the same shape.
     async fn answer(&self, mut request: Request) -> Response {
+        if has_nul(&request) {
+            return Problem::malformed("the URL must not contain the character U+0000").into_response();
+        }
         drop_empty_parameters(&mut request);
         let error = match tokio::time::timeout(self.time_limit, self.inner.call(request)).await {
             Ok(Ok(answer)) => return answer,
@@ -157,6 +177,15 @@ fn route_of(path: &str) -> String {
         false => segment.to_owned(),
     });
     segments.collect::<Vec<_>>().join("/")
+}
+
+/// No name or id has a NUL, and PostgreSQL refuses text with one.
+fn has_nul(request: &Request) -> bool {
+    let uri = request.uri();
+    [Some(uri.path()), uri.query()]
+        .into_iter()
+        .flatten()
+        .any(|part| part.contains("%00"))
 }
 
 /// A query parameter that is present but empty counts as absent.

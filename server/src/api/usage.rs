@@ -36,10 +36,10 @@ impl UsageApi {
         request: &Request,
         /// Makes a repetition safe: 1 to 255 characters, remembered for 7 days by default.
         #[oai(name = "Idempotency-Key")]
-        idempotency_key: Header<Option<String>>,
+        _idempotency_key: Header<Option<String>>,
         body: Body<LogRequest>,
     ) -> Result<Answer<LogResponse>, Problem> {
-        let key = idempotency::key("log", idempotency_key.0, &body.0)?;
+        let key = idempotency::key("log", request, &body.0)?;
         let logged = App::of(request)
             .usage()
             .log_one(caller.project, body.0.into(), key)
@@ -57,10 +57,10 @@ impl UsageApi {
         request: &Request,
         /// Makes a repetition safe: 1 to 255 characters, remembered for 7 days by default.
         #[oai(name = "Idempotency-Key")]
-        idempotency_key: Header<Option<String>>,
+        _idempotency_key: Header<Option<String>>,
         body: Body<LogsRequest>,
     ) -> Result<Answer<Vec<LogResponse>>, Problem> {
-        let key = idempotency::key("log/batch", idempotency_key.0, &body.0)?;
+        let key = idempotency::key("log/batch", request, &body.0)?;
         let reports = body.0.into_reports()?;
         let logged = App::of(request)
             .usage()

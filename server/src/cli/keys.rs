@@ -117,7 +117,7 @@ fn read_key() -> Result<String, Box<dyn std::error::Error>> {
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line)?;
     let key = line.trim();
-    if key.is_empty() || key.len() > 255 || key.contains(char::is_whitespace) {
+    if key.is_empty() || key.chars().count() > 255 || key.contains(char::is_whitespace) {
         return Err("standard input must hold one key of 1 to 255 characters without white space".into());
     }
     Ok(key.to_owned())

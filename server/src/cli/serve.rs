@@ -33,7 +33,12 @@ pub(super) async fn run(config: Config) -> Outcome {
     let served = Server::new_with_acceptor(acceptor)
         .run_with_graceful_shutdown(app.endpoint(), stop, Some(config.http.shutdown_timeout))
         .await;
-    app.shutdown().await;
+    if tokio::time::timeout(config.http.shutdown_timeout, app.shutdown())
+        .await
+        .is_err()
+    {
+        tracing::warn!("the database did not answer in time: what it was sent last may not be committed");
+    }
     tracing::info!("stopped");
     Ok(served?)
 }

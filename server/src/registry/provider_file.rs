@@ -78,6 +78,9 @@ pub enum MalformedFile {
     /// Two models have one key.
     #[error("the model key {0} occurs twice")]
     DuplicateKey(String),
+    /// A file without a model would make every call unpriced.
+    #[error("it has no models")]
+    Empty,
 }
 
 impl ProviderFile {
@@ -94,6 +97,9 @@ impl ProviderFile {
             models: entries,
         } = serde_json::from_str(text).map_err(MalformedFile::Shape)?;
         let prefix = format!("{provider}:");
+        if entries.0.is_empty() {
+            return Err(MalformedFile::Empty);
+        }
         let mut models = Vec::with_capacity(entries.0.len());
         let mut by_key = HashMap::with_capacity(entries.0.len());
         for (key, members) in entries.0 {

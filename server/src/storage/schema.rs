@@ -60,9 +60,12 @@ impl Storage {
         self.refuse_foreign(&transaction).await?;
         if self.backend() == DbBackend::Postgres {
             for schema in [&self.config.schema, &self.config.mcp_schema] {
-                transaction
-                    .execute_unprepared(&format!("CREATE SCHEMA IF NOT EXISTS \"{schema}\""))
-                    .await?;
+                // Asked first: a role that may not create schemas can use those that its administrator made.
+                if !has_schema(&transaction, schema).await? {
+                    transaction
+                        .execute_unprepared(&format!("CREATE SCHEMA \"{schema}\""))
+                        .await?;
+                }
             }
         }
         self.refuse_newer(&transaction).await?;
@@ -158,6 +161,15 @@ impl Storage {
             None => Ok(()),
         }
     }
+}
+
+async fn has_schema(transaction: &DatabaseTransaction, schema: &str) -> Result<bool, DbErr> {
+    let statement = Statement::from_sql_and_values(
+        DbBackend::Postgres,
+        "SELECT 1 FROM pg_namespace WHERE nspname = $1",
+        [schema.into()],
+    );
+    Ok(transaction.query_one_raw(statement).await?.is_some())
 }
 
 /// The names in the record, whether this version knows them or not.

@@ -4,6 +4,7 @@
 //! next batch gathers. There is no timer.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use entity::idempotency_key;
 use entity::ids::ProjectId;
 use entity::usage_log;
+use futures_util::FutureExt;
 use prometheus::IntGauge;
 use sea_orm::{ColumnTrait, Condition, DatabaseTransaction, DbErr, EntityTrait, QueryFilter};
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -76,6 +78,7 @@ impl Ledger {
             recorder: storage.postgres_pool().map(sql::Recorder::new),
             storage: storage.clone(),
             most_rows: config.batch,
+            patience: config.patience,
             metrics: metrics.clone(),
         };
         let keep = TimeDelta::from_std(config.idempotency_ttl).unwrap_or(TimeDelta::MAX);
@@ -148,6 +151,8 @@ struct Writer {
     /// On PostgreSQL, the short way for batches without idempotency keys.
     recorder: Option<sql::Recorder>,
     most_rows: usize,
+    /// How long a transaction may take. Who waits for it has given up by then.
+    patience: Duration,
     metrics: Metrics,
 }
 
@@ -164,10 +169,19 @@ impl Writer {
             let Some(first) = first else { return };
             // Requests that are ready to run reach the queue first.
             tokio::task::yield_now().await;
-            self.commit(self.gather(first, &mut queue)).await;
+            self.commit_or_survive(first, &mut queue).await;
         }
         while let Some(first) = queue.recv().await {
-            self.commit(self.gather(first, &mut queue)).await;
+            self.commit_or_survive(first, &mut queue).await;
+        }
+    }
+
+    /// A panic, which would be a mistake in this crate, costs the batch it happened in (its callers are told that its fate is not known)
+    /// and not the ledger.
+    async fn commit_or_survive(&mut self, first: Waiting, queue: &mut mpsc::Receiver<Waiting>) {
+        let batch = self.gather(first, queue);
+        if AssertUnwindSafe(self.commit(batch)).catch_unwind().await.is_err() {
+            tracing::error!("the usage ledger panicked and goes on");
         }
     }
 
@@ -190,7 +204,9 @@ impl Writer {
         while let Some(mut batch) = batches.pop() {
             let entries: Vec<&Entry> = batch.iter().map(|waiting| &waiting.entry).collect();
             let timer = self.metrics.ledger_commit_seconds.start_timer();
-            let written = self.write(&entries).await;
+            let written = tokio::time::timeout(self.patience, self.write(&entries)).await;
+            let written = written
+                .unwrap_or_else(|_| Err(Failure::Unconfirmed(DbErr::Custom("no answer in time".into()))));
             timer.observe_duration();
             match written {
                 Ok(outcomes) => {
@@ -205,7 +221,7 @@ impl Writer {
                     batches.push(batch);
                 }
                 Err(failure) => {
-                    tracing::warn!(error = %failure, entries = batch.len(), "a batch of usage logs was not written");
+                    tracing::warn!(error = %failure, entries = batch.len(), "a batch of usage logs was not confirmed");
                     for waiting in batch {
                         let _ = waiting.answer.send(Err(failure.answer()));
                     }

@@ -12,8 +12,11 @@ use crate::prices::TokenCounts;
 /// Longest name (provider, model, alias …), in characters.
 pub const MAX_TEXT_CHARS: usize = 255;
 
+/// Longest name, in bytes of UTF-8: four of them fit into one entry of a PostgreSQL index.
+const MAX_TEXT_BYTES: usize = 512;
+
 /// Highest cost of one call: $1,000,000,000. Sums of thousands of such rows stay within the database's integers.
-const MAX_COST: Usd = Usd::from_picos(1_000_000_000 * 1_000_000_000_000);
+pub(super) const MAX_COST: Usd = Usd::from_picos(1_000_000_000 * 1_000_000_000_000);
 
 /// What a caller says of one call.
 #[derive(Clone, Debug)]
@@ -109,11 +112,12 @@ impl CallReport {
             ("id_at_origin", self.id_at_origin.as_ref()),
         ];
         for (member, text) in texts {
-            if text.is_some_and(|text| text.chars().count() > MAX_TEXT_CHARS) {
-                found.push((
-                    member,
-                    format!("must not be longer than {MAX_TEXT_CHARS} characters"),
-                ));
+            let too_long =
+                |text: &&String| text.len() > MAX_TEXT_BYTES || text.chars().count() > MAX_TEXT_CHARS;
+            if text.filter(too_long).is_some() {
+                let message =
+                    format!("must not be longer than {MAX_TEXT_CHARS} characters or {MAX_TEXT_BYTES} bytes");
+                found.push((member, message));
             }
         }
         if self.metadata.len() > max_metadata_bytes {
@@ -162,9 +166,4 @@ fn refuse(violations: Vec<Violation>) -> Result<()> {
     } else {
         Err(Error::Invalid(violations))
     }
-}
-
-/// A price from the registry above what a row can hold.
-pub(super) fn too_expensive() -> Error {
-    Violation::body(&["cost"], format!("must not be above {MAX_COST}")).into()
 }

@@ -4,16 +4,20 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
 use std::sync::LazyLock;
+use std::time::Instant;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use entity::idempotency_key;
 use entity::ids::ProjectId;
 use entity::usage_log::{self, CostSource};
 use sea_orm::sqlx::pool::PoolConnection;
-use sea_orm::sqlx::{self, PgPool, Postgres};
+use sea_orm::sqlx::{self, Connection, PgPool, Postgres};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, RuntimeErr, Statement};
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
+
+use crate::error::is_outage;
+use crate::storage::TRUSTED_IDLE;
 
 /// Seconds in a rollup's bucket. Every present-day time zone's midnight falls on a bucket's edge.
 pub(super) const BUCKET_SECONDS: i64 = 900;
@@ -202,7 +206,7 @@ pub(super) async fn insert_rows(
 /// PostgreSQL alone: SQLite has no writing CTE, and gains nothing where a statement is a call within the process.
 pub(super) struct Recorder {
     pool: PgPool,
-    connection: Option<PoolConnection<Postgres>>,
+    connection: Option<(PoolConnection<Postgres>, Instant)>,
 }
 
 impl Recorder {
@@ -216,20 +220,30 @@ impl Recorder {
     /// Inserts the rows, adds them to their buckets' sums and commits.
     pub(super) async fn record(&mut self, rows: &[&usage_log::Model]) -> Result<(), DbErr> {
         let (rows, rollups) = (rows_json(rows)?, rollups_json(rows)?);
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => self.pool.acquire().await.map_err(failed)?,
-        };
+        let mut connection = self.connection().await.map_err(failed)?;
         let outcome = sqlx::query(RECORD.as_str())
             .bind(rows)
             .bind(rollups)
             .execute(&mut *connection)
             .await;
-        // After anything but an answer the connection is left to the pool, which tests it.
-        if matches!(outcome, Ok(_) | Err(sqlx::Error::Database(_))) {
-            self.connection = Some(connection);
+        let outcome = outcome.map(drop).map_err(failed);
+        if !outcome.as_ref().is_err_and(is_outage) {
+            self.connection = Some((connection, Instant::now()));
         }
-        outcome.map(drop).map_err(failed)
+        outcome
+    }
+
+    /// The connection kept, if it still answers, or another one. It never goes back to the pool: dropped in the middle of a statement
+    /// that gets no answer, it is closed.
+    async fn connection(&mut self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+        if let Some((mut connection, used)) = self.connection.take()
+            && (used.elapsed() < TRUSTED_IDLE || connection.ping().await.is_ok())
+        {
+            return Ok(connection);
+        }
+        let mut connection = self.pool.acquire().await?;
+        connection.close_on_drop();
+        Ok(connection)
     }
 }
 
@@ -291,8 +305,13 @@ pub(super) async fn claim_keys(
 
 /// Whether a sum left the range of its column: SQLSTATE 22003 on PostgreSQL, the CHECK that sums stay integers on SQLite.
 pub(super) fn is_overflow(error: &DbErr) -> bool {
-    let text = error.to_string();
-    text.contains("out of range") || text.contains("usage_rollups_exact")
+    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error
+    else {
+        return false;
+    };
+    error.as_database_error().is_some_and(|answer| {
+        answer.code().is_some_and(|code| code == "22003") || answer.message().contains("usage_rollups_exact")
+    })
 }
 
 fn json<T: Serialize>(rows: &[T]) -> Result<String, DbErr> {
