@@ -5,10 +5,13 @@ use poem::{EndpointExt, Response, Route};
 use poem_openapi::{OpenApiService, Tags};
 
 use crate::app::App;
+use alias::WithoutPrefix;
 use shell::Shell;
 
+mod alias;
 mod auth;
 mod body;
+mod conversations;
 mod cors;
 mod docs;
 mod idempotency;
@@ -19,6 +22,7 @@ mod request_id;
 mod scalar;
 mod service;
 mod shell;
+mod templates;
 mod usage;
 
 /// How the document groups operations.
@@ -28,15 +32,33 @@ enum Tag {
     Service,
     /// What calls used and cost.
     Usage,
+    /// What was said, in order, with totals.
+    Conversations,
+    /// What conversations start from.
+    Templates,
     /// Models and their prices.
     Registry,
 }
 
-type Apis = (service::ServiceApi, usage::UsageApi, registry::RegistryApi);
+type Apis = (
+    service::ServiceApi,
+    usage::UsageApi,
+    conversations::ConversationsApi,
+    WithoutPrefix<conversations::ConversationsApi>,
+    templates::TemplatesApi,
+    registry::RegistryApi,
+);
 
 fn service() -> OpenApiService<Apis, ()> {
     OpenApiService::new(
-        (service::ServiceApi, usage::UsageApi, registry::RegistryApi),
+        (
+            service::ServiceApi,
+            usage::UsageApi,
+            conversations::ConversationsApi,
+            WithoutPrefix(conversations::ConversationsApi),
+            templates::TemplatesApi,
+            registry::RegistryApi,
+        ),
         "LLMRing Server",
         env!("CARGO_PKG_VERSION"),
     )

@@ -24,6 +24,9 @@ pub enum Error {
     /// The request contradicts what is stored.
     #[error("{0}")]
     Conflict(String),
+    /// The server is set up not to do this.
+    #[error("{0}")]
+    Refused(String),
     /// A queue is full.
     #[error("{what} is busy: try again in a moment")]
     Busy {

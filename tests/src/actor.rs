@@ -65,7 +65,11 @@ impl Actor {
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         let text = response.text().await.ok()?;
-        Some(Answer { status, headers, text })
+        Some(Answer {
+            status,
+            headers,
+            text,
+        })
     }
 
     /// `GET`.

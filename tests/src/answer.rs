@@ -40,7 +40,11 @@ impl Answer {
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         let text = response.text().await.expect("the whole body of the answer");
-        Self { status, headers, text }
+        Self {
+            status,
+            headers,
+            text,
+        }
     }
 
     /// This answer, which must be 200.
@@ -90,8 +94,8 @@ impl Answer {
                     .copied()
                     .unwrap_or_else(|| panic!("no {path:?} in {self:?}"))
             } else {
-                let members: BTreeMap<String, &RawValue> =
-                    serde_json::from_str(text).unwrap_or_else(|error| panic!("no {path:?} ({error}): {self:?}"));
+                let members: BTreeMap<String, &RawValue> = serde_json::from_str(text)
+                    .unwrap_or_else(|error| panic!("no {path:?} ({error}): {self:?}"));
                 members
                     .get(*step)
                     .copied()
@@ -180,7 +184,10 @@ fn redact(value: &mut Value) {
 
 /// RFC 3339, UTC, `Z`, microseconds.
 fn assert_is_time(text: &str) {
-    assert!(DateTime::parse_from_rfc3339(text).is_ok(), "{text} is not RFC 3339");
+    assert!(
+        DateTime::parse_from_rfc3339(text).is_ok(),
+        "{text} is not RFC 3339"
+    );
     assert!(
         text.len() == "2026-01-31T12:00:00.000000Z".len() && text.ends_with('Z'),
         "{text} is not in microseconds and Z"

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, FromQueryResult, Statement, TryGetable,
-    Value,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, FromQueryResult, Statement,
+    TryGetable, Value,
 };
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -45,7 +45,10 @@ enum Place {
 }
 
 /// Runs a scenario and removes its schemas, also when it fails.
-pub async fn play<F: Future<Output = ()> + 'static>(db: TestDatabase, scenario: impl FnOnce(TestDatabase) -> F) {
+pub async fn play<F: Future<Output = ()> + 'static>(
+    db: TestDatabase,
+    scenario: impl FnOnce(TestDatabase) -> F,
+) {
     let outcome = tokio::task::LocalSet::new()
         .run_until(tokio::task::spawn_local(scenario(db.clone())))
         .await;
@@ -83,7 +86,10 @@ impl TestDatabase {
     /// The server's settings for this database.
     pub fn settings(&self) -> Vec<(&'static str, String)> {
         match &*self.0 {
-            Place::Sqlite { .. } => vec![("LLMRING_DATABASE_URL", format!("sqlite://{}", self.file().display()))],
+            Place::Sqlite { .. } => vec![(
+                "LLMRING_DATABASE_URL",
+                format!("sqlite://{}", self.file().display()),
+            )],
             Place::Postgres { url, schema } => vec![
                 ("LLMRING_DATABASE_URL", url.clone()),
                 ("LLMRING_DATABASE_SCHEMA", schema.clone()),
@@ -115,11 +121,15 @@ impl TestDatabase {
     /// A connection past the server.
     pub async fn db_connect(&self) -> DatabaseConnection {
         let mut options = match &*self.0 {
-            Place::Sqlite { .. } => ConnectOptions::new(format!("sqlite://{}?mode=rwc", self.file().display())),
+            Place::Sqlite { .. } => {
+                ConnectOptions::new(format!("sqlite://{}?mode=rwc", self.file().display()))
+            }
             Place::Postgres { url, schema } => {
                 let search_path = format!("{schema},{schema}_mcp");
                 let mut options = ConnectOptions::new(url);
-                options.map_sqlx_postgres_opts(move |options| options.options([("search_path", search_path.as_str())]));
+                options.map_sqlx_postgres_opts(move |options| {
+                    options.options([("search_path", search_path.as_str())])
+                });
                 options
             }
         };
@@ -168,7 +178,9 @@ impl TestDatabase {
             name: String,
         }
         let sql = match &*self.0 {
-            Place::Sqlite { .. } => "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1".to_owned(),
+            Place::Sqlite { .. } => {
+                "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1".to_owned()
+            }
             Place::Postgres { schema, .. } => format!(
                 "SELECT tablename::text AS name FROM pg_tables WHERE schemaname IN ('{schema}', '{schema}_mcp') ORDER BY 1"
             ),

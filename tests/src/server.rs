@@ -312,7 +312,8 @@ impl Log {
     fn address(&self) -> Option<String> {
         self.entries().iter().find_map(|entry| {
             let fields = &entry["fields"];
-            (fields["message"] == "listening").then(|| fields["address"].as_str().expect("an address").to_owned())
+            (fields["message"] == "listening")
+                .then(|| fields["address"].as_str().expect("an address").to_owned())
         })
     }
 

@@ -89,6 +89,15 @@ impl Problem {
         }
     }
 
+    /// The same problem, found on a line of a body that has many.
+    pub(crate) fn on_line(mut self, number: usize) -> Self {
+        self.detail = format!("line {number}: {}", self.detail).into();
+        for error in self.errors.iter_mut().flatten() {
+            error.loc.insert(1, number.to_string());
+        }
+        self
+    }
+
     /// What poem, its extractors and its router refuse, in the same envelope.
     pub(crate) fn from_poem(error: &poem::Error) -> Self {
         if let Some(error) = error.downcast_ref::<ParseParamError>() {
@@ -161,6 +170,7 @@ impl From<Error> for Problem {
             },
             Error::NotFound { .. } => Self::new(StatusCode::NOT_FOUND, detail),
             Error::Conflict(_) => Self::new(StatusCode::CONFLICT, detail),
+            Error::Refused(_) => Self::malformed(detail),
             Error::Busy { retry_after, what: _ } => Self::unavailable(detail, retry_after),
             Error::Unavailable { what, source } => {
                 let error = source.map(|source| source.to_string());

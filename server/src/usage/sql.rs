@@ -185,21 +185,55 @@ pub(super) async fn insert_rows(
     transaction.execute_raw(statement).await.map(drop)
 }
 
-/// Adds the rows to their buckets' sums.
-pub(super) async fn add_to_rollups(
+/// Adds rows to their buckets' sums, and takes out those that are `removed`, which were added before.
+pub(super) async fn change_rollups(
     transaction: &DatabaseTransaction,
-    rows: &[&usage_log::Model],
+    added: &[&usage_log::Model],
+    removed: &[&usage_log::Model],
 ) -> Result<(), DbErr> {
     // Sorted by key: replicas lock rollup rows in the same order.
     let mut sums: BTreeMap<RollupKey<'_>, RollupSums> = BTreeMap::new();
-    for row in rows {
-        sums.entry(RollupKey::of(row)).or_default().add(row);
+    for row in added {
+        sums.entry(RollupKey::of(row)).or_default().add(row, 1);
+    }
+    for row in removed {
+        sums.entry(RollupKey::of(row)).or_default().add(row, -1);
     }
     let sent: Vec<SentRollup<'_>> = sums
         .into_iter()
+        .filter(|(_, sums)| *sums != RollupSums::default())
         .map(|(key, sums)| SentRollup { key, sums })
         .collect();
-    let statement = ADD_TO_ROLLUPS.with(transaction.get_database_backend(), json(&sent)?);
+    if sent.is_empty() {
+        return Ok(());
+    }
+    let backend = transaction.get_database_backend();
+    let statement = ADD_TO_ROLLUPS.with(backend, json(&sent)?);
+    transaction.execute_raw(statement).await?;
+    for SentRollup { key, sums } in &sent {
+        if sums.requests < 0 {
+            delete_if_empty(transaction, key).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A sum of no rows would show names in statistics that no row has.
+async fn delete_if_empty(transaction: &DatabaseTransaction, key: &RollupKey<'_>) -> Result<(), DbErr> {
+    const DELETE: &str = "DELETE FROM usage_rollups WHERE project_id = $1 AND bucket = $2 AND provider = $3 \
+                          AND model = $4 AND alias = $5 AND origin = $6 AND requests = 0";
+    let statement = Statement::from_sql_and_values(
+        transaction.get_database_backend(),
+        DELETE,
+        [
+            key.project_id.into(),
+            key.bucket.into(),
+            key.provider.into(),
+            key.model.into(),
+            key.alias.into(),
+            key.origin.into(),
+        ],
+    );
     transaction.execute_raw(statement).await.map(drop)
 }
 
@@ -231,7 +265,9 @@ pub(super) async fn claim_keys(
 /// Whether a sum left the range of its column: SQLSTATE 22003 on PostgreSQL, the CHECK that sums stay integers on SQLite.
 pub(super) fn is_overflow(error: &DbErr) -> bool {
     let text = error.to_string();
-    text.contains("out of range") || text.contains("usage_rollups_exact")
+    ["out of range", "usage_rollups_exact", "conversations_exact"]
+        .iter()
+        .any(|sign| text.contains(sign))
 }
 
 fn json<T: Serialize>(rows: &[T]) -> Result<String, DbErr> {
@@ -350,7 +386,7 @@ impl<'a> RollupKey<'a> {
     }
 }
 
-#[derive(Serialize, Default)]
+#[derive(Serialize, Default, PartialEq, Eq)]
 struct RollupSums {
     requests: i64,
     unpriced_requests: i64,
@@ -362,13 +398,13 @@ struct RollupSums {
 
 impl RollupSums {
     /// A batch is small enough and a row's values are bounded, so that none of these sums overflows before the database's do.
-    fn add(&mut self, row: &usage_log::Model) {
-        self.requests += 1;
-        self.unpriced_requests += i64::from(row.cost_source == CostSource::Unpriced);
-        self.input_tokens += row.input_tokens;
-        self.output_tokens += row.output_tokens;
-        self.cost_micros += row.cost_micros.unwrap_or(0);
-        self.cost_picos += i64::from(row.cost_picos.unwrap_or(0));
+    fn add(&mut self, row: &usage_log::Model, sign: i64) {
+        self.requests += sign;
+        self.unpriced_requests += sign * i64::from(row.cost_source == CostSource::Unpriced);
+        self.input_tokens += sign * row.input_tokens;
+        self.output_tokens += sign * row.output_tokens;
+        self.cost_micros += sign * row.cost_micros.unwrap_or(0);
+        self.cost_picos += sign * i64::from(row.cost_picos.unwrap_or(0));
     }
 }
 

@@ -13,3 +13,11 @@ pub mod api_key;
 pub mod usage_log;
 
 pub mod idempotency_key;
+
+pub mod conversation;
+
+pub mod message;
+
+pub mod conversation_template;
+
+pub mod awaited_log;

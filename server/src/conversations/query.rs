@@ -1,0 +1,148 @@
+//! Reading conversations and messages.
+
+use entity::ids::ProjectId;
+use entity::{conversation, message};
+use sea_orm::sea_query::{Expr, SimpleExpr};
+use sea_orm::{ColumnTrait, DbBackend, QueryFilter, QueryOrder, QuerySelect, Select};
+use uuid::Uuid;
+
+use super::{Conversations, no_conversation};
+use crate::error::Result;
+use crate::usage::Page;
+
+impl Conversations {
+    /// One conversation.
+    pub async fn one(&self, project: ProjectId, id: Uuid) -> Result<conversation::Model> {
+        by_id(project, id)
+            .one(self.storage.reader())
+            .await?
+            .ok_or_else(|| no_conversation(id))
+    }
+
+    /// One conversation with its newest messages, at most `most`, oldest of them first.
+    pub async fn one_with_messages(
+        &self,
+        project: ProjectId,
+        id: Uuid,
+        most: u64,
+    ) -> Result<(conversation::Model, Vec<message::Model>)> {
+        let snapshot = self.storage.snapshot().await?;
+        let conversation = by_id(project, id)
+            .one(&snapshot)
+            .await?
+            .ok_or_else(|| no_conversation(id))?;
+        let mut messages = newest(project, id, most).all(&snapshot).await?;
+        snapshot.commit().await?;
+        messages.reverse();
+        Ok((conversation, messages))
+    }
+
+    /// Conversations, most recently updated first. With `words`, those whose title or messages have all of them.
+    pub async fn list(
+        &self,
+        project: ProjectId,
+        words: Option<&str>,
+        page: Page,
+    ) -> Result<Vec<conversation::Model>> {
+        let mut select = most_recent(project, page);
+        if let Some(words) = words {
+            match with_words(self.storage.backend(), project, words) {
+                Some(condition) => select = select.filter(condition),
+                None => return Ok(Vec::new()),
+            }
+        }
+        Ok(select.all(self.storage.reader()).await?)
+    }
+
+    /// Messages, oldest first.
+    pub async fn messages(&self, project: ProjectId, id: Uuid, page: Page) -> Result<Vec<message::Model>> {
+        let messages = in_order(project, id)
+            .limit(page.limit)
+            .offset(page.offset)
+            .all(self.storage.reader())
+            .await?;
+        if messages.is_empty() {
+            self.one(project, id).await?;
+        }
+        Ok(messages)
+    }
+}
+
+fn by_id(project: ProjectId, id: Uuid) -> Select<conversation::Entity> {
+    conversation::Entity::of(project).filter(conversation::Column::Id.eq(id))
+}
+
+fn most_recent(project: ProjectId, page: Page) -> Select<conversation::Entity> {
+    conversation::Entity::of(project)
+        .order_by_desc(conversation::Column::UpdatedAt)
+        .order_by_desc(conversation::Column::Id)
+        .limit(page.limit)
+        .offset(page.offset)
+}
+
+fn of_conversation(project: ProjectId, id: Uuid) -> Select<message::Entity> {
+    message::Entity::of(project).filter(message::Column::ConversationId.eq(id))
+}
+
+fn newest(project: ProjectId, id: Uuid, most: u64) -> Select<message::Entity> {
+    of_conversation(project, id)
+        .order_by_desc(message::Column::Position)
+        .limit(most)
+}
+
+pub(super) fn in_order(project: ProjectId, id: Uuid) -> Select<message::Entity> {
+    of_conversation(project, id).order_by_asc(message::Column::Position)
+}
+
+/// The condition that a conversation has all the words; `None` when there are none. The project is one of the words indexed with
+/// each text, so that the entries of others are not read.
+fn with_words(backend: DbBackend, project: ProjectId, text: &str) -> Option<SimpleExpr> {
+    const IN_POSTGRES: &str = "conversations.id IN (\
+        SELECT id FROM conversations WHERE search @@ plainto_tsquery('pg_catalog.simple', $1) UNION \
+        SELECT conversation_id FROM messages WHERE search @@ plainto_tsquery('pg_catalog.simple', $1))";
+    const IN_SQLITE: &str = "conversations.id IN (\
+        SELECT titled.id FROM conversation_search JOIN conversations AS titled \
+            ON titled.number = conversation_search.rowid WHERE conversation_search MATCH ? UNION \
+        SELECT messages.conversation_id FROM message_search JOIN messages \
+            ON messages.number = message_search.rowid WHERE message_search MATCH ?)";
+    let words: Vec<&str> = text
+        .split(|c: char| c.is_whitespace() || c.is_ascii_punctuation())
+        .filter(|word| !word.is_empty())
+        .collect();
+    if words.is_empty() {
+        return None;
+    }
+    let project = project.0.simple();
+    Some(match backend {
+        DbBackend::Postgres => {
+            Expr::cust_with_values(IN_POSTGRES, [format!("p{project} {}", words.join(" "))])
+        }
+        _ => {
+            // Quoted, a word is never an operator; none of these has a quotation mark.
+            let query = format!(
+                "project : \"p{project}\" AND words : (\"{}\")",
+                words.join("\" AND \"")
+            );
+            Expr::cust_with_values(IN_SQLITE, [query.clone(), query])
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_data_and_never_operators() {
+        let project = ProjectId(Uuid::nil());
+        for text in ["", "  ", "!? -- \"", "((("] {
+            assert!(with_words(DbBackend::Sqlite, project, text).is_none(), "{text}");
+        }
+        let condition = with_words(DbBackend::Sqlite, project, "a NOT b* \"c").expect("words");
+        let sql = format!("{condition:?}");
+        assert!(
+            sql.contains(r#"(\"a\" AND \"NOT\" AND \"b\" AND \"c\")"#),
+            "{sql}"
+        );
+    }
+}
