@@ -7,6 +7,7 @@ pub use sea_orm_migration::prelude::MigratorTrait;
 use sea_orm_migration::prelude::*;
 
 mod m20261123_000001_usage;
+mod m20261123_000002_registry_files;
 mod m20261123_000004_conversations;
 
 /// All steps, oldest first.
@@ -17,6 +18,7 @@ impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         vec![
             Box::new(m20261123_000001_usage::Migration),
+            Box::new(m20261123_000002_registry_files::Migration),
             Box::new(m20261123_000004_conversations::Migration),
         ]
     }

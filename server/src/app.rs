@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::conversations::Conversations;
 use crate::keys::Keys;
-use crate::outbound::{Outbound, OutboundError};
+use crate::outbound::{EgressPolicy, Outbound, OutboundError, Timeouts};
 use crate::registry::Registry;
 use crate::storage::{SchemaError, Storage};
 use crate::telemetry::Metrics;
@@ -105,7 +105,7 @@ impl App {
         let clock = Clock::system();
         let metrics = Metrics::new()?;
         let cache = Cache::new(&config.cache)?;
-        let outbound = Outbound::new(config.registry.timeout)?;
+        let outbound = Outbound::new(EgressPolicy::Operator, Timeouts::within(config.registry.timeout))?;
         let registry = Registry::start(
             &config.registry,
             config.cache.ttl,

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use url::Url;
 
-pub use settings::{SETTINGS, Setting, Settings};
+pub use settings::{SETTINGS, Setting, Settings, Source};
 
 /// Longest retention of messages: a century.
 pub const MAX_RETENTION_DAYS: u32 = 36_525;

@@ -6,6 +6,7 @@ mod schema;
 
 use std::time::Duration;
 
+use sea_orm::sqlx::PgPool;
 use sea_orm::sqlx::postgres::PgConnectOptions;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
@@ -67,6 +68,11 @@ impl Storage {
     /// For single statements that write.
     pub fn writer(&self) -> &DatabaseConnection {
         &self.writer
+    }
+
+    /// The driver's own pool, on PostgreSQL.
+    pub(crate) fn postgres_pool(&self) -> Option<&PgPool> {
+        (self.backend() == DbBackend::Postgres).then(|| self.writer.get_postgres_connection_pool())
     }
 
     /// Begins a transaction that writes. On SQLite it takes the write lock at once, so that it cannot fail half-way.

@@ -28,11 +28,12 @@ pub struct Answer {
 /// Compares an answer's status and body with an inline snapshot. May run more than once in a process: once on each database.
 #[macro_export]
 macro_rules! assert_answer {
-    ($answer:expr, @$snapshot:literal) => {
+    ($answer:expr, @$snapshot:literal) => {{
+        let answer = &$answer;
         insta::allow_duplicates! {
-            insta::assert_json_snapshot!($answer, @$snapshot)
+            insta::assert_json_snapshot!(answer, @$snapshot)
         }
-    };
+    }};
 }
 
 impl Answer {

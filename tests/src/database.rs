@@ -49,9 +49,9 @@ pub async fn play<F: Future<Output = ()> + 'static>(
     db: TestDatabase,
     scenario: impl FnOnce(TestDatabase) -> F,
 ) {
-    let outcome = tokio::task::LocalSet::new()
-        .run_until(tokio::task::spawn_local(scenario(db.clone())))
-        .await;
+    let here = tokio::task::LocalSet::new();
+    let outcome = here.spawn_local(scenario(db.clone()));
+    let outcome = here.run_until(outcome).await;
     db.remove().await;
     if let Err(failure) = outcome {
         std::panic::resume_unwind(failure.into_panic());
@@ -195,36 +195,56 @@ impl TestDatabase {
         tables.into_iter().map(|table| table.name).collect()
     }
 
+    /// Changes rows, with values in the place of `$1`, `$2` …, and says how many.
+    pub async fn db_change(&self, sql: &str, values: impl IntoIterator<Item = Value>) -> u64 {
+        let connection = self.db_connect().await;
+        let backend = connection.get_database_backend();
+        let statement = Statement::from_sql_and_values(backend, placeholders(backend, sql), values);
+        let changed = connection
+            .execute_raw(statement)
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
+        connection.close().await.expect("a closed connection");
+        changed.rows_affected()
+    }
+
     /// Pretends that a log was accepted at another time: moves its row, and its share of the rollups, which must be all that has its
     /// model.
     pub async fn db_move_log(&self, log_id: &str, model: &str, time: DateTime<Utc>) {
         const BUCKET_SECONDS: i64 = 900;
-        let connection = self.db_connect().await;
-        let backend = connection.get_database_backend();
         let id: Uuid = log_id.parse().expect("a log's id");
         let bucket = time.timestamp() - time.timestamp().rem_euclid(BUCKET_SECONDS);
-        let moves: [(&str, [Value; 2]); 2] = [
-            (
+        let rows = self
+            .db_change(
                 "UPDATE usage_logs SET logged_at = $1 WHERE id = $2",
                 [time.into(), id.into()],
-            ),
-            (
+            )
+            .await;
+        let sums = self
+            .db_change(
                 "UPDATE usage_rollups SET bucket = $1 WHERE model = $2",
                 [bucket.into(), model.into()],
-            ),
-        ];
-        for (sql, values) in moves {
-            let moved = connection
-                .execute_raw(Statement::from_sql_and_values(
-                    backend,
-                    placeholders(backend, sql),
-                    values,
-                ))
-                .await
-                .unwrap_or_else(|error| panic!("{sql}: {error}"));
-            assert_eq!(moved.rows_affected(), 1, "{sql}");
+            )
+            .await;
+        assert_eq!((rows, sums), (1, 1), "{model}");
+    }
+
+    /// Whether this text is anywhere in what is stored.
+    pub async fn db_contains(&self, text: &str) -> bool {
+        if let Place::Sqlite { directory } = &*self.0 {
+            let files = std::fs::read_dir(directory.path()).expect("the database's directory");
+            return files.map_while(Result::ok).any(|file| {
+                let bytes = std::fs::read(file.path()).expect("a file of the database");
+                bytes.windows(text.len()).any(|window| window == text.as_bytes())
+            });
         }
-        connection.close().await.expect("a closed connection");
+        for table in self.db_tables().await {
+            let sql = format!("SELECT count(*) FROM {table} AS stored WHERE stored::text LIKE '%{text}%'");
+            if self.db_value::<i64>(&sql).await > 0 {
+                return true;
+            }
+        }
+        false
     }
 
     async fn remove(&self) {

@@ -1,5 +1,7 @@
 //! What the server says of itself: `/`, `/health`, `/metrics`.
 
+use std::collections::BTreeMap;
+
 use poem::http::StatusCode;
 use poem::{IntoResponse, Request, Response};
 use poem_openapi::payload::{Json, Payload, PlainText};
@@ -13,6 +15,7 @@ use super::body::Answer;
 use super::problem::Problem;
 use crate::app::App;
 use crate::cache::CacheState;
+use crate::registry::{ProviderState, ProviderStatus, RegistryState, RegistryStatus};
 
 pub(super) struct ServiceApi;
 
@@ -53,7 +56,8 @@ impl ServiceApi {
             } else {
                 DatabaseStatus::Unavailable
             },
-            cache: app.cache().state().into(),
+            cache: app.cache().state().await.into(),
+            registry: app.registry().status().into(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         })
     }
@@ -95,6 +99,8 @@ struct HealthBody {
     database: DatabaseStatus,
     /// Whether the cache is this process's memory, Redis, or memory because Redis does not answer.
     cache: CacheStatus,
+    /// How up to date the price registry's copies are.
+    registry: RegistryHealth,
     /// Semantic version.
     version: String,
 }
@@ -140,6 +146,96 @@ impl From<CacheState> for CacheStatus {
             CacheState::Memory => Self::Memory,
             CacheState::Connected => Self::Connected,
             CacheState::Degraded => Self::Degraded,
+        }
+    }
+}
+
+/// How up to date the price registry's copies are.
+#[derive(Debug, Serialize, Deserialize, Object)]
+struct RegistryHealth {
+    /// In short: the worst that is true of any provider.
+    status: RegistryFreshness,
+    /// Why no provider could be refreshed.
+    reason: Option<String>,
+    /// By provider.
+    providers: BTreeMap<String, ProviderHealth>,
+}
+
+/// How up to date the copy of one provider is.
+#[derive(Debug, Serialize, Deserialize, Object)]
+struct ProviderHealth {
+    /// In short.
+    status: ProviderFreshness,
+    /// Seconds since the registry was last seen to have this copy; null without a copy.
+    age_seconds: Option<u64>,
+    /// Why the last refresh failed.
+    reason: Option<String>,
+}
+
+/// How up to date the registry's copies are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Enum)]
+#[oai(rename_all = "lowercase")]
+#[serde(rename_all = "lowercase")]
+enum RegistryFreshness {
+    /// All are current.
+    Ok,
+    /// Some provider has its last good copy or none.
+    Stale,
+    /// There is no copy yet: calls that name no cost are unpriced.
+    Empty,
+}
+
+/// How up to date one copy is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Enum)]
+#[oai(rename_all = "lowercase")]
+#[serde(rename_all = "lowercase")]
+enum ProviderFreshness {
+    /// Current.
+    Ok,
+    /// The last good one.
+    Stale,
+    /// There is none.
+    Missing,
+}
+
+impl From<RegistryStatus> for RegistryHealth {
+    fn from(status: RegistryStatus) -> Self {
+        let RegistryStatus {
+            state,
+            reason,
+            providers,
+        } = status;
+        Self {
+            status: match state {
+                RegistryState::Ok => RegistryFreshness::Ok,
+                RegistryState::Stale => RegistryFreshness::Stale,
+                RegistryState::Empty => RegistryFreshness::Empty,
+            },
+            reason,
+            providers: providers
+                .into_iter()
+                .map(|status| (status.provider.clone(), status.into()))
+                .collect(),
+        }
+    }
+}
+
+impl From<ProviderStatus> for ProviderHealth {
+    fn from(status: ProviderStatus) -> Self {
+        let ProviderStatus {
+            provider: _,
+            state,
+            reason,
+            age,
+        } = status;
+        Self {
+            status: match state {
+                ProviderState::Ok => ProviderFreshness::Ok,
+                ProviderState::Stale => ProviderFreshness::Stale,
+                ProviderState::Missing => ProviderFreshness::Missing,
+            },
+            age_seconds: age.map(|age| age.as_secs()),
+            reason,
         }
     }
 }

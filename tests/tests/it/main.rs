@@ -1,1 +1,18 @@
 //! All scenarios, in one binary so that they are linked once; a module for each subject.
+
+mod bad_input;
+mod cache;
+mod client;
+mod contract;
+mod durability;
+mod errors;
+mod idempotency;
+mod keys;
+mod prices;
+mod registry;
+mod schema;
+mod service;
+mod settings;
+mod statistics;
+mod tidy;
+mod usage;

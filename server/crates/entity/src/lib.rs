@@ -14,6 +14,8 @@ pub mod usage_log;
 
 pub mod idempotency_key;
 
+pub mod registry_file;
+
 pub mod conversation;
 
 pub mod message;

@@ -161,11 +161,11 @@ impl<'a> JsonNumber<'a> {
 
     /// The absolute value in pico-dollars, rounded half to even; `None` when it does not fit.
     fn magnitude_in_picos(&self) -> Option<i128> {
-        let digits: Vec<i128> = self
+        let digits: Vec<u8> = self
             .integer
             .iter()
             .chain(self.fraction)
-            .map(|digit| i128::from(digit - b'0'))
+            .map(|digit| digit - b'0')
             .collect();
         let Some(first) = digits.iter().position(|digit| *digit != 0) else {
             return Some(0);
@@ -187,9 +187,9 @@ impl<'a> JsonNumber<'a> {
             Ok(places) if places <= digits.len() => digits.split_at(digits.len() - places),
             _ => return Some(0), // below a tenth of a pico-dollar
         };
-        let whole = kept
-            .iter()
-            .try_fold(0_i128, |value, digit| value.checked_mul(10)?.checked_add(*digit))?;
+        let whole = kept.iter().try_fold(0_i128, |value, digit| {
+            value.checked_mul(10)?.checked_add(i128::from(*digit))
+        })?;
         if scale > 0 {
             return whole.checked_mul(10_i128.checked_pow(u32::try_from(scale).ok()?)?);
         }

@@ -1,0 +1,222 @@
+//! The OpenAPI document, walked operation by operation.
+
+use std::time::Duration;
+
+use integration::{Actor, DEADLINE, Server, TestDatabase, on_both_databases, python};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+/// What anybody may call, on purpose.
+const PUBLIC: &[&str] = &[
+    "GET /",
+    "GET /health",
+    "GET /metrics",
+    "GET /registry",
+    "GET /registry.json",
+    "GET /registry/v/{version}/registry.json",
+];
+
+struct Operation {
+    method: Method,
+    path: String,
+    description: Value,
+}
+
+impl Operation {
+    fn name(&self) -> String {
+        format!("{} {}", self.method, self.path)
+    }
+
+    /// The path with these values in the place of its parameters.
+    fn filled(&self, mut value: impl FnMut(&str) -> String) -> String {
+        let steps = self.path.split('/').map(|step| {
+            match step.strip_prefix('{').and_then(|step| step.strip_suffix('}')) {
+                Some(name) => value(name),
+                None => step.to_owned(),
+            }
+        });
+        steps.collect::<Vec<_>>().join("/")
+    }
+
+    fn is_public(&self) -> bool {
+        PUBLIC.contains(&self.name().as_str())
+    }
+}
+
+async fn operations(anybody: &Actor) -> Vec<Operation> {
+    let document = anybody.get("/openapi.json").await.ok().json();
+    let paths = document["paths"].as_object().expect("paths").clone();
+    let operations: Vec<Operation> = paths
+        .into_iter()
+        .flat_map(|(path, methods)| {
+            let methods = methods.as_object().expect("methods").clone();
+            methods.into_iter().map(move |(method, description)| Operation {
+                method: method.to_uppercase().parse().expect("a method"),
+                path: path.clone(),
+                description,
+            })
+        })
+        .collect();
+    assert!(
+        operations.len() > PUBLIC.len(),
+        "the document has hardly any operations"
+    );
+    operations
+}
+
+/// The id of something that this actor owns, for a parameter of a path.
+async fn owned(actor: &Actor, parameter: &str) -> String {
+    match parameter {
+        "log_id" => actor
+            .log_usage(json!({"provider": "p", "model": "m", "cost": 1}))
+            .await
+            .ok()
+            .id(),
+        _ => panic!("no scenario makes something for {{{parameter}}} yet: add it here"),
+    }
+}
+
+on_both_databases! {
+    async fn every_operation_without_a_key_is_401_unless_it_is_public_on_purpose(db: TestDatabase) {
+        let server = Server::on(&db).start().await;
+        let anybody = server.anybody();
+        let operations = operations(&anybody).await;
+        for name in PUBLIC {
+            assert!(operations.iter().any(|operation| operation.name() == *name), "{name} is not in the document");
+        }
+        for operation in operations {
+            let path = operation.filled(|_| "1".to_owned());
+            let answer = anybody.send(anybody.request(operation.method.clone(), &path)).await;
+            let secured = operation.description["security"].as_array().is_some_and(|schemes| !schemes.is_empty());
+            assert_eq!(secured, !operation.is_public(), "{}: what the document says", operation.name());
+            assert_eq!(answer.status == 401, !operation.is_public(), "{}: {answer:?}", operation.name());
+        }
+    }
+
+    async fn an_id_of_another_project_is_404_in_every_operation(db: TestDatabase) {
+        let server = Server::on(&db).start().await;
+        let (alice, bob) = (server.actor("alice"), server.actor("bob"));
+        let mut walked = 0;
+        for operation in operations(&alice).await {
+            if operation.is_public() || !operation.path.contains('{') {
+                continue;
+            }
+            let mut ids = std::collections::BTreeMap::new();
+            for step in operation.path.split('/').filter(|step| step.starts_with('{')) {
+                let name = step.trim_matches(['{', '}']).to_owned();
+                let id = owned(&alice, &name).await;
+                ids.insert(name, id);
+            }
+            let path = operation.filled(|name| ids[name].clone());
+            let send = async |actor: &Actor| {
+                let mut request = actor.request(operation.method.clone(), &path);
+                if operation.description.get("requestBody").is_some() {
+                    request = request.json(&json!({}));
+                }
+                actor.send(request).await
+            };
+            let refusal = send(&bob).await.refused(404);
+            // Not distinguishable from an id that nobody has.
+            let nowhere = operation.filled(|_| "01890a5d-ac96-774b-bcce-b302099a8057".to_owned());
+            let unknown = bob.send(bob.request(operation.method.clone(), &nowhere)).await.refused(404);
+            let detail = |answer: &integration::Answer, id: &str| {
+                answer.json()["detail"].as_str().expect("a detail").replace(id, "ID")
+            };
+            let first = ids.values().next().expect("an id");
+            assert_eq!(detail(&refusal, first), detail(&unknown, "01890a5d-ac96-774b-bcce-b302099a8057"));
+            assert_ne!(send(&alice).await.status, 404, "{}", operation.name());
+            walked += 1;
+        }
+        assert!(walked > 0);
+    }
+}
+
+/// The document in the repository; `make openapi` writes it anew.
+const SNAPSHOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
+
+#[tokio::test]
+async fn openapi_document_is_the_one_in_the_repository() {
+    let db = TestDatabase::sqlite();
+    let server = Server::on(&db).start().await;
+    let served = server.anybody().get("/openapi.json").await.ok();
+    let printed = Server::on(&db).run(&["openapi"]).await.succeeded();
+    let printed: Value = serde_json::from_str(&printed.stdout).expect("JSON");
+    let mut served = served.json();
+    assert_eq!(
+        served, printed,
+        "what `openapi` prints differs from what is served"
+    );
+    // A release changes nothing in the contract.
+    served["info"]["version"] = json!("[version]");
+    let text = format!("{}\n", serde_json::to_string_pretty(&served).expect("text"));
+    if std::env::var_os("LLMRING_TEST_UPDATE_OPENAPI").is_some() {
+        std::fs::write(SNAPSHOT, &text).expect("the snapshot written");
+    }
+    let stored = std::fs::read_to_string(SNAPSHOT).unwrap_or_default();
+    let difference = stored
+        .lines()
+        .zip(text.lines())
+        .find(|(stored, served)| stored != served);
+    assert!(
+        stored == text,
+        "the contract changed at {difference:?}: read the difference, then `make openapi`"
+    );
+}
+
+#[tokio::test]
+async fn openapi_document_is_valid() {
+    let db = TestDatabase::sqlite();
+    let document = Server::on(&db).run(&["openapi"]).await.succeeded().stdout;
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("openapi.json");
+    std::fs::write(&file, document).expect("the document written");
+    let arguments = [
+        "-m",
+        "openapi_spec_validator",
+        "--subschema-errors",
+        "all",
+        file.to_str().expect("a path"),
+    ];
+    let validated = python(&arguments, &[], DEADLINE).await.succeeded();
+    assert!(validated.stdout.contains("OK"), "{validated:?}");
+}
+
+/// Requests of all kinds, right and wrong, made from the document.
+#[tokio::test]
+async fn openapi_document_tells_the_truth_to_a_fuzzer() {
+    const AT_MOST: Duration = Duration::from_secs(400);
+    let db = TestDatabase::sqlite();
+    let server = Server::on(&db).start().await;
+    server.has_prices().await;
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let key = format!("X-API-Key: {}", server.actor("fuzzer").key());
+    let url = format!("{}/openapi.json", server.url());
+    let checks =
+        "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance";
+    let fuzzed = python(
+        &[
+            "-m",
+            "schemathesis.cli",
+            "run",
+            &url,
+            "--header",
+            &key,
+            "--checks",
+            checks,
+            "--phases",
+            "examples,coverage,fuzzing",
+            "--max-examples",
+            "30",
+            "--seed",
+            "1",
+            "--no-color",
+            "--suppress-health-check",
+            "all",
+        ],
+        &[("HOME", directory.path().to_str().expect("a path"))],
+        AT_MOST,
+    )
+    .await;
+    assert!(fuzzed.status.success(), "{}\n{}", fuzzed.stdout, fuzzed.stderr);
+    server.anybody().get("/health").await.ok();
+}
