@@ -41,7 +41,7 @@ use crate::usage::Usage;
 /// let client = TestClient::new(yours);
 /// let answer = client
 ///     .post("/llm/api/v1/log")
-///     .header("X-API-Key", "any key opens its own project")
+///     .header("X-API-Key", "my-project")
 ///     .body_json(&serde_json::json!({"provider": "openai", "model": "gpt-4o-mini", "cost": 0.25}))
 ///     .send()
 ///     .await;

@@ -100,6 +100,13 @@ pub enum OutboundError {
     Connection(#[source] reqwest::Error),
 }
 
+impl OutboundError {
+    /// Whether the other side says that there is no such thing: 404 or 410 (RFC 9110 sections 15.5.5 and 15.5.11).
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Self::Status(StatusCode::NOT_FOUND | StatusCode::GONE))
+    }
+}
+
 /// A redirect that is not followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RedirectProblem {

@@ -1,6 +1,6 @@
 //! What calls used and cost: the ledger that records it, and the questions it answers.
 //!
-//! A report is priced against the registry's copy in memory, then handed to the [`ledger`], and acknowledged when it is committed.
+//! A report is priced against the registry's copy in memory, then handed to the ledger, and acknowledged when it is committed.
 
 mod belonging;
 pub(crate) mod idempotency;
@@ -304,7 +304,7 @@ mod cost_source {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     pub(super) fn serialize<S: Serializer>(source: &CostSource, serializer: S) -> Result<S::Ok, S::Error> {
-        source.to_value().serialize(serializer)
+        source.as_str().serialize(serializer)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<CostSource, D::Error> {

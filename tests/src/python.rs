@@ -31,7 +31,8 @@ impl Finished {
     }
 }
 
-/// Runs the Python of `make test` with these arguments in `tests/python`.
+/// Runs the Python of `make test` with these arguments. Scripts of `tests/python` are found by their names; what is run leaves its
+/// files in a directory that goes away.
 ///
 /// # Panics
 ///
@@ -42,6 +43,15 @@ pub async fn python(arguments: &[&str], environment: &[(&str, &str)], deadline: 
             "LLMRING_TEST_PYTHON is not set: run `make test`, or set it to a Python with tests/python/requirements.txt"
         )
     });
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let scripts = concat!(env!("CARGO_MANIFEST_DIR"), "/python");
+    let arguments = arguments.iter().map(|argument| {
+        if argument.ends_with(".py") {
+            format!("{scripts}/{argument}")
+        } else {
+            (*argument).to_owned()
+        }
+    });
     let mut command = Command::new(interpreter);
     command
         .args(arguments)
@@ -49,8 +59,9 @@ pub async fn python(arguments: &[&str], environment: &[(&str, &str)], deadline: 
         .env("PATH", std::env::var("PATH").unwrap_or_default())
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("PYTHONUNBUFFERED", "1")
+        .env("HOME", directory.path())
         .envs(environment.iter().copied())
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/python"));
+        .current_dir(directory.path());
     finish(command, "", deadline).await
 }
 

@@ -156,6 +156,7 @@ struct RegistryHealth {
     /// In short: the worst that is true of any provider.
     status: RegistryFreshness,
     /// Why no provider could be refreshed.
+    #[oai(nullable)]
     reason: Option<String>,
     /// By provider.
     providers: BTreeMap<String, ProviderHealth>,
@@ -167,8 +168,10 @@ struct ProviderHealth {
     /// In short.
     status: ProviderFreshness,
     /// Seconds since the registry was last seen to have this copy; null without a copy.
+    #[oai(nullable)]
     age_seconds: Option<u64>,
     /// Why the last refresh failed.
+    #[oai(nullable)]
     reason: Option<String>,
 }
 

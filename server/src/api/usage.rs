@@ -80,7 +80,7 @@ impl UsageApi {
         #[oai(validator(minimum(value = "1"), maximum(value = "500")))]
         limit: Query<Option<u64>>,
         /// After this many.
-        #[oai(validator(maximum(value = "9223372036854775807")))]
+        #[oai(validator(maximum(value = "9007199254740991")))]
         offset: Query<Option<u64>>,
         /// The first day or instant.
         start_date: Query<Option<DateParam>>,

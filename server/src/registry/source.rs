@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use chrono::{DateTime, Utc};
-use reqwest::StatusCode;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tokio::io::AsyncReadExt;
@@ -146,7 +145,7 @@ impl Source {
         }
         match self.outbound.fetch(&url, self.max_bytes).await {
             Ok(bytes) => Ok(bytes),
-            Err(OutboundError::Status(StatusCode::NOT_FOUND | StatusCode::GONE)) => Err(FetchError::Absent),
+            Err(error) if error.is_absence() => Err(FetchError::Absent),
             Err(error) => Err(FetchError::Outbound(error)),
         }
     }

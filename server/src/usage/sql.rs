@@ -11,7 +11,7 @@ use entity::ids::ProjectId;
 use entity::usage_log::{self, CostSource};
 use sea_orm::sqlx::pool::PoolConnection;
 use sea_orm::sqlx::{self, PgPool, Postgres};
-use sea_orm::{ActiveEnum, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, RuntimeErr, Statement};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, RuntimeErr, Statement};
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
@@ -358,7 +358,7 @@ struct SentRow<'a> {
     input_includes_cached: bool,
     cost_micros: Option<i64>,
     cost_picos: Option<i32>,
-    cost_source: String,
+    cost_source: &'static str,
     pricing: Option<&'a str>,
     latency_ms: Option<i64>,
     metadata: &'a str,
@@ -411,7 +411,7 @@ impl<'a> SentRow<'a> {
             input_includes_cached: *input_includes_cached,
             cost_micros: *cost_micros,
             cost_picos: *cost_picos,
-            cost_source: cost_source.to_value(),
+            cost_source: cost_source.as_str(),
             pricing: pricing.as_deref(),
             latency_ms: *latency_ms,
             metadata,

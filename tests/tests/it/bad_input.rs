@@ -24,19 +24,42 @@ on_both_databases! {
     async fn text_that_is_not_json_is_400(db: TestDatabase) {
         let server = Server::on(&db).start().await;
         let alice = server.actor("alice");
-        let too_deep = with(&format!(r#""metadata": {{"a": {}{}}}"#, "[".repeat(100_000), "]".repeat(100_000)));
+        let too_deep = with(&format!(
+            r#""metadata": {{"a": {}{}}}"#,
+            "[".repeat(100_000),
+            "]".repeat(100_000)
+        ));
         for body in [
-            "", " ", "{", r#"{"provider": "openai", "model": "m""#, "{'provider': 'openai'}", "nothing", "NaN",
-            &format!("{GOOD}{GOOD}"), &format!("{GOOD}x"), &format!("\u{feff}{GOOD}"),
-            &with(r#""cost": NaN"#), &with(r#""cost": 01"#), &with(r#""cost": .5"#), &with(r#""alias": "\ud800""#),
-            &with("\"alias\": \"a\nb\""), &with(r#""alias": "a","#), &too_deep,
+            "",
+            " ",
+            "{",
+            r#"{"provider": "openai", "model": "m""#,
+            "{'provider': 'openai'}",
+            "nothing",
+            "NaN",
+            &format!("{GOOD}{GOOD}"),
+            &format!("{GOOD}x"),
+            &format!("\u{feff}{GOOD}"),
+            &with(r#""cost": NaN"#),
+            &with(r#""cost": 01"#),
+            &with(r#""cost": .5"#),
+            &with(r#""alias": "\ud800""#),
+            &with("\"alias\": \"a\nb\""),
+            &with(r#""alias": "a","#),
+            &too_deep,
         ] {
             let refusal = alice.post_text("/api/v1/log", body).await;
             let shown: String = body.chars().take(80).collect();
             assert_eq!(refusal.status, 400, "{shown:?}: {refusal:?}");
             refusal.refused(400);
         }
-        post_bytes(&alice, Some("application/json"), &b"{\"provider\": \"\xff\", \"model\": \"m\"}"[..]).await.refused(400);
+        post_bytes(
+            &alice,
+            Some("application/json"),
+            &b"{\"provider\": \"\xff\", \"model\": \"m\"}"[..],
+        )
+        .await
+        .refused(400);
         assert_answer!(alice.post_text("/api/v1/log", "{").await, @r#"
         {
           "body": {
@@ -166,18 +189,45 @@ on_both_databases! {
         let server = Server::on(&db).start().await;
         let alice = server.actor("alice");
         for name in [
-            "input_tokens", "output_tokens", "cached_input_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens",
-            "reasoning_tokens", "latency_ms", "cost",
+            "input_tokens",
+            "output_tokens",
+            "cached_input_tokens",
+            "cache_write_5m_tokens",
+            "cache_write_1h_tokens",
+            "reasoning_tokens",
+            "latency_ms",
+            "cost",
         ] {
-            for number in ["-1", "-0.5", "1e400", "1e999999999", "-1e400", "99999999999999999999999999999999999999999"] {
-                let refusal = alice.post_text("/api/v1/log", &with(&format!(r#""{name}": {number}"#))).await;
+            for number in [
+                "-1",
+                "-0.5",
+                "1e400",
+                "1e999999999",
+                "-1e400",
+                "99999999999999999999999999999999999999999",
+            ] {
+                let refusal = alice
+                    .post_text("/api/v1/log", &with(&format!(r#""{name}": {number}"#)))
+                    .await;
                 assert_eq!(refusal.status, 422, "{name} {number}: {refusal:?}");
-                assert_eq!(refusal.refused(422).places(), [format!("body.{name}")], "{number}");
+                assert_eq!(
+                    refusal.refused(422).places(),
+                    [format!("body.{name}")],
+                    "{number}"
+                );
             }
         }
         // 2⁵³ + 1 is no binary float.
-        for number in ["9007199254740993", "9007199254740992", "18446744073709551615", "18446744073709551616"] {
-            alice.post_text("/api/v1/log", &with(&format!(r#""input_tokens": {number}"#))).await.refused(422);
+        for number in [
+            "9007199254740993",
+            "9007199254740992",
+            "18446744073709551615",
+            "18446744073709551616",
+        ] {
+            alice
+                .post_text("/api/v1/log", &with(&format!(r#""input_tokens": {number}"#)))
+                .await
+                .refused(422);
         }
         alice.has_nothing().await;
     }
@@ -194,7 +244,10 @@ on_both_databases! {
         ] {
             alice.post_text("/api/v1/log", &with(member)).await.refused(422);
         }
-        alice.post_text("/api/v1/log", r#"{"provider": "\u0000", "model": "m"}"#).await.refused(422);
+        alice
+            .post_text("/api/v1/log", r#"{"provider": "\u0000", "model": "m"}"#)
+            .await
+            .refused(422);
         alice.has_nothing().await;
     }
 
@@ -205,20 +258,33 @@ on_both_databases! {
         for name in ["provider", "model", "alias", "profile", "origin", "id_at_origin"] {
             let mut log = json!({"provider": "openai", "model": "m"});
             log[name] = json!(megabyte);
-            assert_eq!(alice.log_usage(log).await.refused(422).places(), [format!("body.{name}")]);
+            assert_eq!(
+                alice.log_usage(log).await.refused(422).places(),
+                [format!("body.{name}")]
+            );
         }
-        let metadata = alice.log_usage(json!({"provider": "p", "model": "m", "metadata": {"a": megabyte}})).await;
+        let metadata = alice
+            .log_usage(json!({"provider": "p", "model": "m", "metadata": {"a": megabyte}}))
+            .await;
         assert_eq!(metadata.refused(422).places(), ["body.metadata"]);
         for query in ["alias", "model", "origin", "start_date", "tz"] {
-            let answer = alice.try_send(alice.request(Method::GET, &format!("/api/v1/stats?{query}={megabyte}"))).await;
+            let answer = alice
+                .try_send(alice.request(Method::GET, &format!("/api/v1/stats?{query}={megabyte}")))
+                .await;
             // A server may also refuse to read so long a request line.
-            assert!(answer.is_none_or(|answer| (400..500).contains(&answer.status) || query != "tz"), "{query}");
+            assert!(
+                answer.is_none_or(|answer| (400..500).contains(&answer.status) || query != "tz"),
+                "{query}"
+            );
         }
         alice.has_nothing().await;
     }
 
     async fn a_body_over_the_limit_is_413(db: TestDatabase) {
-        let server = Server::on(&db).with("LLMRING_MAX_BODY_BYTES", "2000").start().await;
+        let server = Server::on(&db)
+            .with("LLMRING_MAX_BODY_BYTES", "2000")
+            .start()
+            .await;
         let alice = server.actor("alice");
         let large = with(&format!(r#""unknown": "{}""#, "x".repeat(2000)));
         alice.post_text("/api/v1/log", &large).await.refused(413);
@@ -243,7 +309,13 @@ on_both_databases! {
     async fn a_wrong_or_missing_content_type_is_415(db: TestDatabase) {
         let server = Server::on(&db).start().await;
         let alice = server.actor("alice");
-        for content_type in [None, Some("text/plain"), Some("application/x-www-form-urlencoded"), Some("application/xml"), Some("nonsense")] {
+        for content_type in [
+            None,
+            Some("text/plain"),
+            Some("application/x-www-form-urlencoded"),
+            Some("application/xml"),
+            Some("nonsense"),
+        ] {
             post_bytes(&alice, content_type, GOOD).await.refused(415);
         }
         assert_answer!(post_bytes(&alice, Some("text/plain"), GOOD).await, @r#"
@@ -259,7 +331,11 @@ on_both_databases! {
         }
         "#);
         alice.has_nothing().await;
-        for content_type in ["application/json", "application/json; charset=utf-8", "APPLICATION/JSON"] {
+        for content_type in [
+            "application/json",
+            "application/json; charset=utf-8",
+            "APPLICATION/JSON",
+        ] {
             post_bytes(&alice, Some(content_type), GOOD).await.ok();
         }
     }
@@ -267,7 +343,14 @@ on_both_databases! {
     async fn ids_that_are_none_are_404(db: TestDatabase) {
         let server = Server::on(&db).start().await;
         let alice = server.actor("alice");
-        for id in ["x", "1", "%00", "..", "01890a5d-ac96-774b-bcce-b302099a805", "01890a5d-ac96-774b-bcce-b302099a8057"] {
+        for id in [
+            "x",
+            "1",
+            "%00",
+            "..",
+            "01890a5d-ac96-774b-bcce-b302099a805",
+            "01890a5d-ac96-774b-bcce-b302099a8057",
+        ] {
             alice.get(&format!("/api/v1/logs/{id}/cost")).await.refused(404);
         }
     }
@@ -275,14 +358,25 @@ on_both_databases! {
     async fn a_request_that_is_not_http_harms_nobody(db: TestDatabase) {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let server = Server::on(&db).start().await;
-        for garbage in ["\r\n\r\n\r\n", "GET\r\n\r\n", "\u{16}\u{3}\u{1}", "POST /api/v1/log HTTP/1.1\r\nContent-Length: -1\r\n\r\n"] {
-            let mut stream = tokio::net::TcpStream::connect(server.address()).await.expect("a connection");
+        for garbage in [
+            "\r\n\r\n\r\n",
+            "GET\r\n\r\n",
+            "\u{16}\u{3}\u{1}",
+            "POST /api/v1/log HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        ] {
+            let mut stream = tokio::net::TcpStream::connect(server.address())
+                .await
+                .expect("a connection");
             stream.write_all(garbage.as_bytes()).await.expect("bytes sent");
             stream.shutdown().await.expect("the end sent");
             let mut answer = Vec::new();
             // Broken off or answered 400.
             let _ = stream.read_to_end(&mut answer).await;
-            assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 400"), "{garbage:?}: {}", String::from_utf8_lossy(&answer));
+            assert!(
+                answer.is_empty() || answer.starts_with(b"HTTP/1.1 400"),
+                "{garbage:?}: {}",
+                String::from_utf8_lossy(&answer)
+            );
         }
         server.anybody().get("/health").await.ok();
     }
@@ -295,9 +389,14 @@ mod chunked {
 
     on_both_databases! {
         async fn over_the_limit_is_413(db: TestDatabase) {
-            let server = Server::on(&db).with("LLMRING_MAX_BODY_BYTES", "2000").start().await;
+            let server = Server::on(&db)
+                .with("LLMRING_MAX_BODY_BYTES", "2000")
+                .start()
+                .await;
             let alice = server.actor("alice");
-            let mut stream = tokio::net::TcpStream::connect(server.address()).await.expect("a connection");
+            let mut stream = tokio::net::TcpStream::connect(server.address())
+                .await
+                .expect("a connection");
             let head = format!(
                 "POST /api/v1/log HTTP/1.1\r\nHost: x\r\nX-API-Key: {}\r\nContent-Type: application/json\r\n\
                  Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n",

@@ -62,9 +62,7 @@ fn provider(request: &Incoming) -> Reply {
 pub(super) async fn client(alice: &Actor, arguments: &[&str]) -> Finished {
     let provider = StandIn::start(|request| provider(&request)).await;
     let registry = RegistryFixture::start().await;
-    let home = tempfile::tempdir().expect("a temporary directory");
     let environment = [
-        ("HOME", home.path().to_str().expect("a path").to_owned()),
         ("LLMRING_SERVER_URL", alice.base().to_owned()),
         ("LLMRING_API_KEY", alice.key().to_owned()),
         ("REGISTRY_URL", registry.url()),
@@ -91,19 +89,31 @@ on_both_databases! {
         let mut seen: Vec<(String, String, String)> = Vec::new();
         for (index, log) in body.as_array().expect("an array").iter().enumerate() {
             assert_eq!(log["cost_source"], "registry", "{log}");
-            assert_eq!((&log["input_tokens"], &log["output_tokens"]), (&json!(1200), &json!(350)), "{log}");
+            assert_eq!(
+                (&log["input_tokens"], &log["output_tokens"]),
+                (&json!(1200), &json!(350)),
+                "{log}"
+            );
             assert_eq!(log["cached_input_tokens"], 1000, "{log}");
             let text = |member: &str| log[member].as_str().unwrap_or_default().to_owned();
-            seen.push((text("origin"), text("model"), logs.exact(&[&index.to_string(), "cost"])));
+            seen.push((
+                text("origin"),
+                text("model"),
+                logs.exact(&[&index.to_string(), "cost"]),
+            ));
         }
         seen.sort();
-        let expect = |origin: &str, model: &str, cost: &str| (origin.to_owned(), model.to_owned(), cost.to_owned());
+        let expect =
+            |origin: &str, model: &str, cost: &str| (origin.to_owned(), model.to_owned(), cost.to_owned());
         // OpenAI's input includes what was cached, Anthropic's does not.
-        assert_eq!(seen, [
-            expect("anthropic-call", "claude-sonnet-4-5-20250929", "0.00915"),
-            expect("openai-call", "gpt-4o-mini", "0.000315"),
-            expect("openai-stream", "gpt-4o-mini", "0.000315"),
-        ]);
+        assert_eq!(
+            seen,
+            [
+                expect("anthropic-call", "claude-sonnet-4-5-20250929", "0.00915"),
+                expect("openai-call", "gpt-4o-mini", "0.000315"),
+                expect("openai-stream", "gpt-4o-mini", "0.000315"),
+            ]
+        );
         assert_eq!(alice.stats("").await.exact(&["summary", "total_cost"]), "0.00978");
     }
 
@@ -115,7 +125,10 @@ on_both_databases! {
         let logs = alice.logs("").await.ok();
         let log = &logs.json()[0];
         assert_eq!(log["cost_source"], "client", "{log}");
-        assert_eq!(logs.exact(&["0", "cost"]), told["cost"].as_str().expect("a decimal"));
+        assert_eq!(
+            logs.exact(&["0", "cost"]),
+            told["cost"].as_str().expect("a decimal")
+        );
         assert_eq!(log["model"], "gpt-4o-mini");
         assert_eq!(log["provider"], "openai");
     }
@@ -125,23 +138,42 @@ on_both_databases! {
         let alice = server.actor("alice");
         client(&alice, &["decorated_calls.py"]).await;
 
-        let status = client(&alice, &["-m", "llmring.cli", "server", "status"]).await.stdout;
+        let status = client(&alice, &["-m", "llmring.cli", "server", "status"])
+            .await
+            .stdout;
         assert!(status.contains("status=healthy database=connected"), "{status}");
         assert!(status.contains("API key accepted"), "{status}");
 
-        let stats = client(&alice, &["-m", "llmring.cli", "server", "stats", "--json"]).await.stdout;
+        let stats = client(&alice, &["-m", "llmring.cli", "server", "stats", "--json"])
+            .await
+            .stdout;
         let stats: Value = serde_json::from_str(&stats).unwrap_or_else(|error| panic!("{error}: {stats}"));
         assert_eq!(stats["summary"]["total_requests"], 3);
         assert_eq!(stats["summary"]["total_cost"], 0.00978);
         assert_eq!(stats["by_model"]["gpt-4o-mini"]["requests"], 2);
 
-        let csv = client(&alice, &["-m", "llmring.cli", "server", "logs", "--output", "csv"]).await.stdout;
+        let csv = client(
+            &alice,
+            &["-m", "llmring.cli", "server", "logs", "--output", "csv"],
+        )
+        .await
+        .stdout;
         let lines: Vec<&str> = csv.lines().collect();
-        assert_eq!(lines[0], "logged_at,provider,model,alias,profile,origin,input_tokens,output_tokens,cost");
+        assert_eq!(
+            lines[0],
+            "logged_at,provider,model,alias,profile,origin,input_tokens,output_tokens,cost"
+        );
         assert_eq!(lines.len(), 1 + 3, "{csv}");
-        assert!(lines.iter().any(|line| line.ends_with(",anthropic-call,1200,350,0.00915")), "{csv}");
+        assert!(
+            lines
+                .iter()
+                .any(|line| line.ends_with(",anthropic-call,1200,350,0.00915")),
+            "{csv}"
+        );
 
-        let plain = client(&alice, &["-m", "llmring.cli", "server", "logs"]).await.stdout;
+        let plain = client(&alice, &["-m", "llmring.cli", "server", "logs"])
+            .await
+            .stdout;
         assert!(plain.contains("1200→350"), "{plain}");
     }
 }

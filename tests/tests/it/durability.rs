@@ -57,7 +57,10 @@ on_both_databases! {
         for round in 0..ROUNDS {
             let mut writers = start_writers(&server.actor("alice"), round, &sent);
             let before = acknowledged(&sent);
-            eventually("some acknowledged logs", async || (acknowledged(&sent) >= before + AT_LEAST).then_some(())).await;
+            eventually("some acknowledged logs", async || {
+                (acknowledged(&sent) >= before + AT_LEAST).then_some(())
+            })
+            .await;
             server = server.crash_and_restart().await;
             while let Some(writer) = writers.join_next().await {
                 writer.expect("a writer that asserts nothing in vain");
@@ -67,27 +70,47 @@ on_both_databases! {
         let alice = server.actor("alice");
         let stored = db.db_count("usage_logs").await;
         let known = sent.values().filter(|answer| answer.is_some()).count();
-        assert!(i64::try_from(known).expect("a count") <= stored, "{known} acknowledged, {stored} stored");
+        assert!(
+            i64::try_from(known).expect("a count") <= stored,
+            "{known} acknowledged, {stored} stored"
+        );
         assert!(sent.len() > known, "nothing was under way when it was killed");
         // Everybody asks again, as a caller does who does not know what happened.
         for (key, first) in &sent {
-            let number = key.rsplit('-').next().and_then(|number| number.parse().ok()).expect("a number");
+            let number = key
+                .rsplit('-')
+                .next()
+                .and_then(|number| number.parse().ok())
+                .expect("a number");
             let again = alice.log_usage_once(key, &call(number)).await.ok().text;
             if let Some(first) = first {
                 assert_eq!(&again, first);
             }
         }
-        assert_eq!(db.db_count("usage_logs").await, i64::try_from(sent.len()).expect("a count"));
+        assert_eq!(
+            db.db_count("usage_logs").await,
+            i64::try_from(sent.len()).expect("a count")
+        );
         let stats = alice.stats("").await;
-        assert_eq!(stats.exact(&["summary", "total_requests"]), sent.len().to_string());
+        assert_eq!(
+            stats.exact(&["summary", "total_requests"]),
+            sent.len().to_string()
+        );
         assert_eq!(stats.exact(&["summary", "total_tokens"]), sent.len().to_string());
         let micros = format!("{:07}", sent.len());
         let cost = format!("{}.{}", &micros[..micros.len() - 6], &micros[micros.len() - 6..]);
-        assert_eq!(stats.exact(&["summary", "total_cost"]), cost.trim_end_matches('0'));
+        assert_eq!(
+            stats.exact(&["summary", "total_cost"]),
+            cost.trim_end_matches('0')
+        );
     }
 
     async fn a_commit_is_durable_on_this_database(db: TestDatabase) {
-        let status = Server::on(&db).run(&["migrate", "status"]).await.succeeded().stdout;
+        let status = Server::on(&db)
+            .run(&["migrate", "status"])
+            .await
+            .succeeded()
+            .stdout;
         let settings = if db.is_postgres() {
             "fsync=on synchronous_commit=on full_page_writes=on"
         } else {
@@ -101,18 +124,27 @@ on_both_databases! {
         let alice = server.actor("alice");
         let body = call(0).to_string();
         let (first_half, second_half) = body.split_at(body.len() / 2);
-        let mut stream = tokio::net::TcpStream::connect(server.address()).await.expect("a connection");
+        let mut stream = tokio::net::TcpStream::connect(server.address())
+            .await
+            .expect("a connection");
         let head = format!(
-            "POST /api/v1/log HTTP/1.1\r\nHost: x\r\nX-API-Key: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            "POST /api/v1/log HTTP/1.1\r\nHost: x\r\nX-API-Key: {}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n",
             alice.key(),
             body.len()
         );
-        stream.write_all(format!("{head}{first_half}").as_bytes()).await.expect("bytes sent");
+        stream
+            .write_all(format!("{head}{first_half}").as_bytes())
+            .await
+            .expect("bytes sent");
         // Connections are accepted in order: when a later one is answered, this one is in the server's hands.
         server.actor("bob").logs("").await.ok();
         server.terminate();
         server.log().says("stopping").await;
-        stream.write_all(second_half.as_bytes()).await.expect("bytes sent");
+        stream
+            .write_all(second_half.as_bytes())
+            .await
+            .expect("bytes sent");
         let mut answer = vec![0; 4096];
         let length = stream.read(&mut answer).await.expect("an answer");
         let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
@@ -126,13 +158,19 @@ on_both_databases! {
         let sent = Sent::default();
         let mut server = Server::on(&db).start().await;
         let mut writers = start_writers(&server.actor("alice"), 0, &sent);
-        eventually("some acknowledged logs", async || (acknowledged(&sent) >= 100).then_some(())).await;
+        eventually("some acknowledged logs", async || {
+            (acknowledged(&sent) >= 100).then_some(())
+        })
+        .await;
         server.terminate();
         assert!(server.ended().await.success(), "{}", server.log().text());
         while let Some(writer) = writers.join_next().await {
             writer.expect("only 200 or a connection that ends");
         }
         // It answered all that it took: nothing is stored that nobody was told of.
-        assert_eq!(db.db_count("usage_logs").await, i64::try_from(acknowledged(&sent)).expect("a count"));
+        assert_eq!(
+            db.db_count("usage_logs").await,
+            i64::try_from(acknowledged(&sent)).expect("a count")
+        );
     }
 }

@@ -38,7 +38,10 @@ on_both_databases! {
             alice.send(request).await.ok().text
         };
         let first = send(r#"{"provider":"p","model":"m","cost":1}"#).await;
-        assert_eq!(first, send(r#"{ "cost": 1, "model": "m", "provider": "p" }"#).await);
+        assert_eq!(
+            first,
+            send(r#"{ "cost": 1, "model": "m", "provider": "p" }"#).await
+        );
         assert_eq!(requests(&alice).await, "1");
     }
 
@@ -93,7 +96,11 @@ on_both_databases! {
         let server = Server::on(&db).start().await;
         let (alice, bob) = (server.actor("alice"), server.actor("bob"));
         let hers = alice.log_usage_once("k", &call()).await.ok().id();
-        let his = bob.log_usage_once("k", &json!({"provider": "p", "model": "m"})).await.ok().id();
+        let his = bob
+            .log_usage_once("k", &json!({"provider": "p", "model": "m"}))
+            .await
+            .ok()
+            .id();
         assert_ne!(hers, his);
         alice.cannot_see(&his).await;
         bob.cannot_see(&hers).await;
@@ -111,7 +118,10 @@ on_both_databases! {
     async fn a_refused_request_does_not_use_its_key_up(db: TestDatabase) {
         let server = Server::on(&db).start().await;
         let alice = server.actor("alice");
-        alice.log_usage_once("k", &json!({"provider": "p"})).await.refused(422);
+        alice
+            .log_usage_once("k", &json!({"provider": "p"}))
+            .await
+            .refused(422);
         alice.log_usage_once("k", &call()).await.ok();
     }
 
@@ -121,7 +131,11 @@ on_both_databases! {
         let replica = Server::on(&db).start().await;
         let mut sending = tokio::task::JoinSet::new();
         for index in 0..AT_ONCE {
-            let alice = if index % 2 == 0 { server.actor("alice") } else { replica.actor("alice") };
+            let alice = if index % 2 == 0 {
+                server.actor("alice")
+            } else {
+                replica.actor("alice")
+            };
             sending.spawn(async move { alice.log_usage_once("k", &call()).await });
         }
         let answers: Vec<Answer> = sending.join_all().await;
@@ -136,7 +150,10 @@ on_both_databases! {
         let server = Server::on(&db).start().await;
         let first = server.actor("alice").log_usage_once("k", &call()).await.ok().text;
         let server = server.crash_and_restart().await;
-        assert_eq!(server.actor("alice").log_usage_once("k", &call()).await.ok().text, first);
+        assert_eq!(
+            server.actor("alice").log_usage_once("k", &call()).await.ok().text,
+            first
+        );
     }
 
     async fn the_id_at_origin_is_no_such_key(db: TestDatabase) {

@@ -98,7 +98,9 @@ on_both_databases! {
         with_headers(&anybody, &[("X-API-Key", &longest)]).await.ok();
         for key in ["a b", "a\tb", &"x".repeat(256)] {
             with_headers(&anybody, &[("X-API-Key", key)]).await.refused(400);
-            with_headers(&anybody, &[("Authorization", &format!("Bearer {key}"))]).await.refused(400);
+            with_headers(&anybody, &[("Authorization", &format!("Bearer {key}"))])
+                .await
+                .refused(400);
         }
     }
 
@@ -108,13 +110,21 @@ on_both_databases! {
         alice.log_usage(call()).await.ok();
         alice.log_usage_once("once", &call()).await.ok();
         alice.log_usage(json!({"model": 1})).await.refused(422);
-        with_headers(&server.anybody(), &[("Authorization", &format!("Bearer {}", alice.key()))]).await.ok();
+        with_headers(
+            &server.anybody(),
+            &[("Authorization", &format!("Bearer {}", alice.key()))],
+        )
+        .await
+        .ok();
         server.terminate();
         server.ended().await;
         assert!(server.log().text().contains("/api/v1/log"), "nothing was logged");
         assert!(!server.log().text().contains(alice.key()));
         assert!(!db.db_contains(alice.key()).await);
-        assert!(db.db_contains("gpt-4o-mini").await, "the search finds nothing at all");
+        assert!(
+            db.db_contains("gpt-4o-mini").await,
+            "the search finds nothing at all"
+        );
     }
 
     async fn in_open_mode_each_key_opens_its_own_project(db: TestDatabase) {
@@ -150,7 +160,10 @@ on_both_databases! {
 
     async fn a_key_is_shown_once_and_listed_by_its_beginning(db: TestDatabase) {
         let operator = strict(&db);
-        let made = operator.run(&["keys", "create", "--project", "web", "--expires-in-days", "90"]).await.succeeded();
+        let made = operator
+            .run(&["keys", "create", "--project", "web", "--expires-in-days", "90"])
+            .await
+            .succeeded();
         let key = made.stdout.trim();
         assert_eq!(made.stdout.lines().count(), 1, "{made:?}");
         assert!(key.len() >= 32 && !made.stderr.contains(key), "{made:?}");
@@ -173,12 +186,19 @@ on_both_databases! {
 
     async fn an_expired_key_opens_nothing(db: TestDatabase) {
         let operator = strict(&db);
-        let made = operator.run(&["keys", "create", "--project", "web", "--expires-in-days", "1"]).await.succeeded();
+        let made = operator
+            .run(&["keys", "create", "--project", "web", "--expires-in-days", "1"])
+            .await
+            .succeeded();
         let server = operator.clone().start().await;
         let web = server.actor_with_key(made.stdout.trim());
         web.log_usage(call()).await.ok();
         let yesterday = Utc::now() - Days::new(1);
-        assert_eq!(db.db_change("UPDATE api_keys SET expires_at = $1", [yesterday.into()]).await, 1);
+        assert_eq!(
+            db.db_change("UPDATE api_keys SET expires_at = $1", [yesterday.into()])
+                .await,
+            1
+        );
         web.log_usage(call()).await.refused(401);
         assert!(listed(&operator, web.key()).await.contains("expired"));
     }
@@ -221,7 +241,10 @@ on_both_databases! {
 
         let operator = strict(&db);
         let adopted = operator
-            .run_with_input(&["keys", "adopt", "--project", "alice's"], &format!("{}\n", alice.key()))
+            .run_with_input(
+                &["keys", "adopt", "--project", "alice's"],
+                &format!("{}\n", alice.key()),
+            )
             .await
             .succeeded();
         let server = operator.clone().start().await;
@@ -258,7 +281,10 @@ on_both_databases! {
         ] {
             let finished = operator.run(arguments).await;
             assert!(!finished.status.success(), "{arguments:?} {finished:?}");
-            assert!(!finished.stderr.trim().is_empty() && !finished.stderr.contains("panicked"), "{finished:?}");
+            assert!(
+                !finished.stderr.trim().is_empty() && !finished.stderr.contains("panicked"),
+                "{finished:?}"
+            );
         }
     }
 }

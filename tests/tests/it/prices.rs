@@ -46,79 +46,142 @@ fn adds_up(explained: &Answer) {
     assert_eq!(sum, scaled(&explained.exact(&["cost"]), 18), "{explained:?}");
 }
 
-fn cents(log: Value, cost: &str) -> (Value, String, &'static str) {
-    (log, cost.to_owned(), "registry")
+/// What a call used; what is left out is 0.
+#[derive(Clone, Copy)]
+struct Used {
+    input: u64,
+    cached: u64,
+    write_5m: u64,
+    write_1h: u64,
+    output: u64,
+    reasoning: u64,
+    includes: Option<bool>,
 }
 
-fn unknown(log: Value) -> (Value, String, &'static str) {
-    (log, "0".to_owned(), "unpriced")
+const NONE: Used = Used {
+    input: 0,
+    cached: 0,
+    write_5m: 0,
+    write_1h: 0,
+    output: 0,
+    reasoning: 0,
+    includes: None,
+};
+
+impl Used {
+    /// The log of a call to a model, written `provider/model`.
+    fn of(self, model: &str) -> Value {
+        let (provider, model) = model.split_once('/').expect("a provider and a model");
+        let Self {
+            input,
+            cached,
+            write_5m,
+            write_1h,
+            output,
+            reasoning,
+            includes,
+        } = self;
+        json!({
+            "provider": provider,
+            "model": model,
+            "input_tokens": input,
+            "cached_input_tokens": cached,
+            "cache_write_5m_tokens": write_5m,
+            "cache_write_1h_tokens": write_1h,
+            "output_tokens": output,
+            "reasoning_tokens": reasoning,
+            "input_includes_cached": includes,
+        })
+    }
 }
 
 on_both_databases! {
     async fn token_classes_are_priced_as_the_providers_bill(db: TestDatabase) {
+        const MINI: &str = "openai/gpt-4o-mini";
+        const SONNET: &str = "anthropic/claude-sonnet-4-5-20250929";
+        const PRO: &str = "google/gemini-2.5-pro";
+        const OWN_RULE: Option<bool> = None;
         let server = Server::on(&db).start().await;
         let alice = server.actor("alice");
-        let (openai, anthropic, google) = ("openai", "anthropic", "google");
-        let mini = "gpt-4o-mini";
-        let sonnet = "claude-sonnet-4-5-20250929";
-        let pro = "gemini-2.5-pro";
-        for (log, cost, source) in [
-            // 1 input token, 1 output token.
-            cents(json!({"provider": openai, "model": mini, "input_tokens": 1}), "0.00000015"),
-            cents(json!({"provider": openai, "model": mini, "output_tokens": 1}), "0.0000006"),
+        let cached = |includes| Used { input: 1200, cached: 1000, output: 350, includes, ..NONE };
+        for (model, used, cost) in [
+            (MINI, Used { input: 1, ..NONE }, "0.00000015"),
+            (MINI, Used { output: 1, ..NONE }, "0.0000006"),
             // Nothing used costs nothing, and that is known.
-            cents(json!({"provider": openai, "model": mini}), "0"),
-            // Cached reads are part of the input, or not, as the provider counts.
-            cents(json!({"provider": openai, "model": mini, "input_tokens": 1200, "cached_input_tokens": 1000, "output_tokens": 350}), "0.000315"),
-            cents(json!({"provider": openai, "model": mini, "input_tokens": 1200, "cached_input_tokens": 1000, "output_tokens": 350, "input_includes_cached": false}), "0.000465"),
-            cents(json!({"provider": anthropic, "model": sonnet, "input_tokens": 1200, "cached_input_tokens": 1000, "output_tokens": 350}), "0.00915"),
-            cents(json!({"provider": anthropic, "model": sonnet, "input_tokens": 1200, "cached_input_tokens": 1000, "output_tokens": 350, "input_includes_cached": true}), "0.00615"),
+            (MINI, NONE, "0"),
+            // Cached reads are part of the input or not, as the provider counts or as the caller says.
+            (MINI, cached(OWN_RULE), "0.000315"),
+            (MINI, cached(Some(true)), "0.000315"),
+            (MINI, cached(Some(false)), "0.000465"),
+            (SONNET, cached(OWN_RULE), "0.00915"),
+            (SONNET, cached(Some(false)), "0.00915"),
+            (SONNET, cached(Some(true)), "0.00615"),
             // Cache writes come on top.
-            cents(json!({"provider": anthropic, "model": sonnet, "cache_write_5m_tokens": 1000}), "0.00375"),
-            cents(json!({"provider": anthropic, "model": sonnet, "cache_write_1h_tokens": 1000}), "0.006"),
-            cents(json!({"provider": anthropic, "model": sonnet, "input_tokens": 10, "cached_input_tokens": 20, "cache_write_5m_tokens": 30, "cache_write_1h_tokens": 40, "output_tokens": 50}), "0.0011385"),
+            (SONNET, Used { write_5m: 1000, ..NONE }, "0.00375"),
+            (SONNET, Used { write_1h: 1000, ..NONE }, "0.006"),
+            (SONNET, Used { input: 10, cached: 20, write_5m: 30, write_1h: 40, output: 50, ..NONE }, "0.0011385"),
             // Reasoning is part of the output, with a price of its own or not.
-            cents(json!({"provider": openai, "model": "example-reasoner", "output_tokens": 100, "reasoning_tokens": 40}), "0.00098"),
-            cents(json!({"provider": openai, "model": "o3", "output_tokens": 100, "reasoning_tokens": 40}), "0.0008"),
+            ("openai/example-reasoner", Used { output: 100, reasoning: 40, ..NONE }, "0.00098"),
+            ("openai/o3", Used { output: 100, reasoning: 40, ..NONE }, "0.0008"),
             // One below, at and one above the threshold; then the whole request is at the long-context prices.
-            cents(json!({"provider": anthropic, "model": sonnet, "input_tokens": 199_999, "output_tokens": 1000}), "0.614997"),
-            cents(json!({"provider": anthropic, "model": sonnet, "input_tokens": 200_000, "output_tokens": 1000}), "0.615"),
-            cents(json!({"provider": anthropic, "model": sonnet, "input_tokens": 200_001, "output_tokens": 1000}), "1.222506"),
+            (SONNET, Used { input: 199_999, output: 1000, ..NONE }, "0.614997"),
+            (SONNET, Used { input: 200_000, output: 1000, ..NONE }, "0.615"),
+            (SONNET, Used { input: 200_001, output: 1000, ..NONE }, "1.222506"),
             // Cached and written tokens count towards it, and scale with the input price.
-            cents(json!({"provider": anthropic, "model": sonnet, "input_tokens": 1, "cached_input_tokens": 200_000}), "0.120006"),
-            cents(json!({"provider": anthropic, "model": sonnet, "input_tokens": 1, "cached_input_tokens": 199_999}), "0.0600027"),
-            cents(json!({"provider": anthropic, "model": sonnet, "input_tokens": 1, "cache_write_5m_tokens": 200_000}), "1.500006"),
-            cents(json!({"provider": google, "model": pro, "input_tokens": 200_001, "cached_input_tokens": 1, "output_tokens": 1}), "0.50001525"),
+            (SONNET, Used { input: 1, cached: 199_999, ..NONE }, "0.0600027"),
+            (SONNET, Used { input: 1, cached: 200_000, ..NONE }, "0.120006"),
+            (SONNET, Used { input: 1, write_5m: 200_000, ..NONE }, "1.500006"),
+            (PRO, Used { input: 200_001, cached: 1, output: 1, ..NONE }, "0.50001525"),
             // Output does not count towards it.
-            cents(json!({"provider": google, "model": pro, "input_tokens": 1, "output_tokens": 300_000}), "3.00000125"),
-            // Prices of zero are prices.
-            cents(json!({"provider": openai, "model": "example-free", "input_tokens": 1_000_000}), "0"),
+            (PRO, Used { input: 1, output: 300_000, ..NONE }, "3.00000125"),
+            // A price of zero is a price.
+            ("openai/example-free", Used { input: 1_000_000, output: 7, ..NONE }, "0"),
             // The key, the model as a key, the model's name, an alias that only one model has.
-            cents(json!({"provider": openai, "model": "openai:gpt-4o-mini", "input_tokens": 1}), "0.00000015"),
-            cents(json!({"provider": openai, "model": "example-unprefixed", "input_tokens": 1}), "0.00000015"),
-            cents(json!({"provider": anthropic, "model": "claude-sonnet-4-5", "input_tokens": 1}), "0.000003"),
-            cents(json!({"provider": openai, "model": "example-gratis", "input_tokens": 1}), "0"),
-            // A model's key wins over another's alias.
-            cents(json!({"provider": openai, "model": "gpt-5", "input_tokens": 2, "cached_input_tokens": 1}), "0.000001375"),
-            // Two models share this alias.
-            unknown(json!({"provider": openai, "model": "example-shared", "input_tokens": 1})),
-            // Unknown models, unknown providers, a model of another provider.
-            unknown(json!({"provider": openai, "model": "unheard-of", "input_tokens": 1})),
-            unknown(json!({"provider": "nobody", "model": mini, "input_tokens": 1})),
-            unknown(json!({"provider": google, "model": mini, "input_tokens": 1})),
-            // A class without a price: only where it has tokens.
-            unknown(json!({"provider": openai, "model": "gpt-5-2025-08-07", "input_tokens": 2, "cached_input_tokens": 1})),
-            cents(json!({"provider": openai, "model": "gpt-5-2025-08-07", "input_tokens": 2}), "0.0000025"),
-            unknown(json!({"provider": openai, "model": mini, "input_tokens": 2, "cache_write_5m_tokens": 1})),
-            unknown(json!({"provider": google, "model": "gemini-2.5-computer-use-preview-10-2025", "input_tokens": 2, "cached_input_tokens": 1})),
-            // Counts that contradict each other.
-            unknown(json!({"provider": openai, "model": mini, "input_tokens": 1, "cached_input_tokens": 2})),
-            unknown(json!({"provider": openai, "model": mini, "output_tokens": 1, "reasoning_tokens": 2})),
+            ("openai/openai:gpt-4o-mini", Used { input: 1, ..NONE }, "0.00000015"),
+            ("openai/example-unprefixed", Used { input: 1, ..NONE }, "0.00000015"),
+            ("anthropic/claude-sonnet-4-5", Used { input: 1, ..NONE }, "0.000003"),
+            ("openai/example-gratis", Used { input: 1, ..NONE }, "0"),
+            // A model's own key wins over another's alias.
+            ("openai/gpt-5", Used { input: 2, cached: 1, ..NONE }, "0.000001375"),
+            // A missing price does not matter where there are no tokens.
+            ("openai/gpt-5-2025-08-07", Used { input: 2, ..NONE }, "0.0000025"),
             // Large, and still exact.
-            cents(json!({"provider": openai, "model": "gpt-5-pro", "output_tokens": 999_999_999_999_u64}), "119999999.99988"),
+            ("openai/gpt-5-pro", Used { output: 999_999_999_999, ..NONE }, "119999999.99988"),
         ] {
-            let found = priced(&alice, &log).await;
-            assert_eq!(found, (cost, json!(source)), "{log}");
+            let log = used.of(model);
+            assert_eq!(
+                priced(&alice, &log).await,
+                (cost.to_owned(), json!("registry")),
+                "{log}"
+            );
+        }
+    }
+
+    async fn what_is_not_known_is_unpriced_and_not_zero(db: TestDatabase) {
+        let server = Server::on(&db).start().await;
+        let alice = server.actor("alice");
+        for (model, used) in [
+            ("openai/unheard-of", Used { input: 1, ..NONE }),
+            ("nobody/gpt-4o-mini", Used { input: 1, ..NONE }),
+            // A model of another provider.
+            ("google/gpt-4o-mini", Used { input: 1, ..NONE }),
+            // An alias that two models share.
+            ("openai/example-shared", Used { input: 1, ..NONE }),
+            // A class that has tokens and no price.
+            ("openai/gpt-5-2025-08-07", Used { input: 2, cached: 1, ..NONE }),
+            ("openai/gpt-4o-mini", Used { input: 2, write_5m: 1, ..NONE }),
+            ("openai/gpt-4o-mini", Used { input: 2, write_1h: 1, ..NONE }),
+            ("google/gemini-2.5-computer-use-preview-10-2025", Used { input: 2, cached: 1, ..NONE }),
+            // Counts that contradict each other.
+            ("openai/gpt-4o-mini", Used { input: 1, cached: 2, ..NONE }),
+            ("openai/gpt-4o-mini", Used { output: 1, reasoning: 2, ..NONE }),
+        ] {
+            let log = used.of(model);
+            assert_eq!(
+                priced(&alice, &log).await,
+                ("0".to_owned(), json!("unpriced")),
+                "{log}"
+            );
         }
     }
 
@@ -133,12 +196,59 @@ on_both_databases! {
             .await
             .ok();
         let mut explained = alice.cost_of(&log.id()).await.ok();
-        let digest = explained.json()["registry_sha256"].as_str().expect("a digest").to_owned();
+        let digest = explained.json()["registry_sha256"]
+            .as_str()
+            .expect("a digest")
+            .to_owned();
         assert_eq!(digest.len(), 64);
         let providers = server.anybody().get("/registry").await.ok().json()["providers"].clone();
         assert_eq!(providers["anthropic"]["sha256"], json!(digest));
         explained.text = explained.text.replace(&digest, "[sha256]");
-        assert_answer!(explained, @"");
+        assert_answer!(explained, @r#"
+        {
+          "body": {
+            "cost": 1.200837,
+            "cost_source": "registry",
+            "lines": [
+              {
+                "amount": "1.200006",
+                "token_class": "input",
+                "tokens": 200001,
+                "usd_per_million_tokens": "6"
+              },
+              {
+                "amount": "0.000006",
+                "token_class": "cached_input",
+                "tokens": 10,
+                "usd_per_million_tokens": "0.6"
+              },
+              {
+                "amount": "0.00015",
+                "token_class": "cache_write_5m",
+                "tokens": 20,
+                "usd_per_million_tokens": "7.5"
+              },
+              {
+                "amount": "0.000675",
+                "token_class": "output",
+                "tokens": 30,
+                "usd_per_million_tokens": "22.5"
+              }
+            ],
+            "log_id": "[log_id]",
+            "matched_by": "alias",
+            "model": "claude-sonnet-4-5",
+            "provider": "anthropic",
+            "reason": null,
+            "recomputed_cost": 1.200837,
+            "registry_model": "anthropic:claude-sonnet-4-5-20250929",
+            "registry_sha256": "[sha256]",
+            "registry_version": "9",
+            "tier": "long_context"
+          },
+          "status": 200
+        }
+        "#);
     }
 
     async fn a_row_keeps_the_price_it_was_logged_at(db: TestDatabase) {
@@ -149,7 +259,11 @@ on_both_databases! {
             }})
         };
         let registry = RegistryFixture::with_providers(&[("acme", model(1.0))]).await;
-        let server = Server::on(&db).with_registry(&registry).with("LLMRING_CACHE_TTL", "1").start().await;
+        let server = Server::on(&db)
+            .with_registry(&registry)
+            .with("LLMRING_CACHE_TTL", "1")
+            .start()
+            .await;
         server.has_prices().await;
         let alice = server.actor("alice");
         let call = json!({"provider": "acme", "model": "m", "input_tokens": 1_000_000});
@@ -178,19 +292,38 @@ on_both_databases! {
         server.has_prices().await;
         let alice = server.actor("alice");
         for (log, cost) in [
-            (json!({"provider": "acme", "model": "precise", "input_tokens": 1}), "0.000000123456"),
-            (json!({"provider": "acme", "model": "precise", "input_tokens": 7, "output_tokens": 3}), "0.000001164192"),
-            (json!({"provider": "acme", "model": "dear", "input_tokens": 1_000_001}), "1000001"),
+            (
+                json!({"provider": "acme", "model": "precise", "input_tokens": 1}),
+                "0.000000123456",
+            ),
+            (
+                json!({"provider": "acme", "model": "precise", "input_tokens": 7, "output_tokens": 3}),
+                "0.000001164192",
+            ),
+            (
+                json!({"provider": "acme", "model": "dear", "input_tokens": 1_000_001}),
+                "1000001",
+            ),
         ] {
-            assert_eq!(priced(&alice, &log).await, (cost.to_owned(), json!("registry")), "{log}");
+            assert_eq!(
+                priced(&alice, &log).await,
+                (cost.to_owned(), json!("registry")),
+                "{log}"
+            );
         }
     }
 
     async fn unpriced_calls_are_counted_apart(db: TestDatabase) {
         let server = Server::on(&db).start().await;
         let alice = server.actor("alice");
-        alice.log_usage(json!({"provider": "openai", "model": "gpt-4o-mini", "input_tokens": 1})).await.ok();
-        alice.log_usage(json!({"provider": "openai", "model": "unheard-of", "input_tokens": 1})).await.ok();
+        alice
+            .log_usage(json!({"provider": "openai", "model": "gpt-4o-mini", "input_tokens": 1}))
+            .await
+            .ok();
+        alice
+            .log_usage(json!({"provider": "openai", "model": "unheard-of", "input_tokens": 1}))
+            .await
+            .ok();
         let stats = alice.stats("").await.ok();
         assert_eq!(stats.exact(&["summary", "unpriced_requests"]), "1");
         assert_eq!(stats.exact(&["summary", "total_cost"]), "0.00000015");
@@ -209,8 +342,13 @@ on_both_databases! {
             ])
             .await
             .ok();
-        let sources: Vec<Value> =
-            batch.json().as_array().expect("an array").iter().map(|log| log["cost_source"].clone()).collect();
+        let sources: Vec<Value> = batch
+            .json()
+            .as_array()
+            .expect("an array")
+            .iter()
+            .map(|log| log["cost_source"].clone())
+            .collect();
         assert_eq!(sources, [json!("registry"), json!("unpriced"), json!("client")]);
         assert_eq!(batch.exact(&["0", "cost"]), "0.00000015");
     }

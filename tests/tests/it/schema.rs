@@ -26,18 +26,32 @@ on_both_databases! {
     async fn steps_go_back_and_forward_with_rows_in_the_tables(db: TestDatabase) {
         let server = Server::on(&db);
         let pending = server.run(&["migrate", "status"]).await.succeeded().stdout;
-        assert!(pending.contains("pending") && !pending.contains("applied"), "{pending}");
+        assert!(
+            pending.contains("pending") && !pending.contains("applied"),
+            "{pending}"
+        );
         let applied = server.run(&["migrate", "up"]).await.succeeded().stdout;
-        assert!(applied.contains("applied") && !applied.contains("pending"), "{applied}");
+        assert!(
+            applied.contains("applied") && !applied.contains("pending"),
+            "{applied}"
+        );
         let steps = applied.lines().filter(|line| line.starts_with("applied")).count();
         let empty = db.db_tables().await;
 
         let running = server.clone().start().await;
-        running.actor("alice").log_usage_once("k", &json!({"provider": "p", "model": "m", "cost": 1})).await.ok();
+        running
+            .actor("alice")
+            .log_usage_once("k", &json!({"provider": "p", "model": "m", "cost": 1}))
+            .await
+            .ok();
         drop(running);
         assert_eq!(db.db_count("usage_logs").await, 1);
 
-        let down = server.run(&["migrate", "down", "--steps", &steps.to_string()]).await.succeeded().stdout;
+        let down = server
+            .run(&["migrate", "down", "--steps", &steps.to_string()])
+            .await
+            .succeeded()
+            .stdout;
         assert!(down.contains("pending") && !down.contains("applied"), "{down}");
         assert!(!db.db_tables().await.contains(&"usage_logs".to_owned()));
 
@@ -47,7 +61,10 @@ on_both_databases! {
         let running = server.start().await;
         let alice = running.actor("alice");
         alice.has_nothing().await;
-        alice.log_usage_once("k", &json!({"provider": "p", "model": "m", "cost": 1})).await.ok();
+        alice
+            .log_usage_once("k", &json!({"provider": "p", "model": "m", "cost": 1}))
+            .await
+            .ok();
     }
 
     async fn asking_for_the_status_changes_nothing(db: TestDatabase) {
@@ -56,8 +73,11 @@ on_both_databases! {
     }
 
     async fn replicas_start_at_once_on_an_empty_database(db: TestDatabase) {
-        let (first, second, third) =
-            tokio::join!(Server::on(&db).start(), Server::on(&db).start(), Server::on(&db).start());
+        let (first, second, third) = tokio::join!(
+            Server::on(&db).start(),
+            Server::on(&db).start(),
+            Server::on(&db).start()
+        );
         let log = json!({"provider": "p", "model": "m", "cost": 1});
         let mut logged = Vec::new();
         for replica in [&first, &second, &third] {
@@ -76,19 +96,29 @@ on_both_databases! {
         db.db_execute(&made_by_python(&db)).await;
         let before = db.db_tables().await;
         let said = Server::on(&db).refuses_to_start().await;
-        let setting = if db.is_postgres() { "LLMRING_DATABASE_SCHEMA" } else { "LLMRING_DATABASE_URL" };
+        let setting = if db.is_postgres() {
+            "LLMRING_DATABASE_SCHEMA"
+        } else {
+            "LLMRING_DATABASE_URL"
+        };
         assert!(said.contains("usage_logs") && said.contains(setting), "{said}");
         for command in [["migrate", "up"], ["migrate", "down"], ["keys", "list"]] {
             let finished = Server::on(&db).run(&command).await;
             assert!(!finished.status.success(), "{command:?} {finished:?}");
         }
         assert_eq!(db.db_tables().await, before);
-        assert_eq!(db.db_value::<String>("SELECT model FROM usage_logs").await, "gpt-4");
+        assert_eq!(
+            db.db_value::<String>("SELECT model FROM usage_logs").await,
+            "gpt-4"
+        );
     }
 
     async fn a_schema_of_a_newer_server_is_refused_and_left_alone(db: TestDatabase) {
         Server::on(&db).run(&["migrate", "up"]).await.succeeded();
-        db.db_execute("INSERT INTO seaql_migrations (version, applied_at) VALUES ('m29991231_000001_future', 0)").await;
+        db.db_execute(
+            "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m29991231_000001_future', 0)",
+        )
+        .await;
         let said = Server::on(&db).refuses_to_start().await;
         assert!(said.contains("m29991231_000001_future"), "{said}");
         let down = Server::on(&db).run(&["migrate", "down"]).await;

@@ -30,25 +30,48 @@ on_both_databases! {
         let health = server.anybody().get("/health").await.ok().json();
         assert_eq!(health["status"], "healthy");
         assert_eq!(health["database"], "connected");
-        assert_eq!(health["version"], server.anybody().get("/").await.json()["version"]);
+        assert_eq!(
+            health["version"],
+            server.anybody().get("/").await.json()["version"]
+        );
     }
 
     async fn metrics_are_prometheus_text_and_count(db: TestDatabase) {
         let server = Server::on(&db).start().await;
         let alice = server.actor("alice");
-        alice.log_usage(json!({"provider": "p", "model": "m", "cost": 1})).await.ok();
+        alice
+            .log_usage(json!({"provider": "p", "model": "m", "cost": 1}))
+            .await
+            .ok();
         alice.get("/nothing").await.refused(404);
         let metrics = server.anybody().get("/metrics").await.ok();
-        assert!(metrics.header("content-type").is_some_and(|kind| kind.starts_with("text/plain")), "{:?}", metrics.headers);
+        assert!(
+            metrics
+                .header("content-type")
+                .is_some_and(|kind| kind.starts_with("text/plain")),
+            "{:?}",
+            metrics.headers
+        );
         let lines: Vec<&str> = metrics.text.lines().collect();
         for line in &lines {
-            let sample = line.starts_with('#') || line.rsplit_once(' ').is_some_and(|(_, value)| value.parse::<f64>().is_ok());
+            let sample = line.starts_with('#')
+                || line
+                    .rsplit_once(' ')
+                    .is_some_and(|(_, value)| value.parse::<f64>().is_ok());
             assert!(sample, "{line:?} is no line of the Prometheus text format");
         }
         let counted = |parts: &[&str]| {
-            lines.iter().any(|line| parts.iter().all(|part| line.contains(part)) && !line.starts_with('#') && !line.ends_with(" 0"))
+            lines.iter().any(|line| {
+                parts.iter().all(|part| line.contains(part))
+                    && !line.starts_with('#')
+                    && !line.ends_with(" 0")
+            })
         };
-        assert!(counted(&["requests_total", "/api/v1/log", "POST", "200"]), "{}", metrics.text);
+        assert!(
+            counted(&["requests_total", "/api/v1/log", "POST", "200"]),
+            "{}",
+            metrics.text
+        );
         assert!(counted(&["requests_total", "404"]), "{}", metrics.text);
         assert!(counted(&["ledger_rows_total"]), "{}", metrics.text);
         assert!(!metrics.text.contains(alice.key()));
@@ -58,10 +81,21 @@ on_both_databases! {
         let server = Server::on(&db).start().await;
         for page in ["/docs", "/redoc", "/docs/", "/redoc/"] {
             let answer = server.anybody().get(page).await.ok();
-            assert!(answer.header("content-type").is_some_and(|kind| kind.starts_with("text/html")), "{page}");
-            assert!(answer.text.contains("openapi") || answer.text.contains("LLMRing Server"), "{page} shows no document");
+            assert!(
+                answer
+                    .header("content-type")
+                    .is_some_and(|kind| kind.starts_with("text/html")),
+                "{page}"
+            );
+            assert!(
+                answer.text.contains("openapi") || answer.text.contains("LLMRing Server"),
+                "{page} shows no document"
+            );
             for loaded in loaded_from(&answer.text) {
-                assert!(!loaded.starts_with("http") && !loaded.starts_with("//"), "{page} loads {loaded}");
+                assert!(
+                    !loaded.starts_with("http") && !loaded.starts_with("//"),
+                    "{page} loads {loaded}"
+                );
             }
         }
     }

@@ -94,13 +94,19 @@ on_both_databases! {
         }
         "#);
         assert_eq!(alice.logs("").await.json()[0]["id"], json!(acknowledged.id()));
-        assert_eq!(alice.logs("").await.json()[0]["logged_at"], acknowledged.json()["timestamp"]);
+        assert_eq!(
+            alice.logs("").await.json()[0]["logged_at"],
+            acknowledged.json()["timestamp"]
+        );
     }
 
     async fn provider_and_model_are_enough(db: TestDatabase) {
         let server = Server::on(&db).start().await;
         let alice = server.actor("alice");
-        alice.log_usage(json!({"provider": "acme", "model": "unheard-of"})).await.ok();
+        alice
+            .log_usage(json!({"provider": "acme", "model": "unheard-of"}))
+            .await
+            .ok();
         assert_answer!(alice.logs("").await, @r#"
         {
           "body": [
@@ -143,7 +149,10 @@ on_both_databases! {
             "never_heard_of": {"a": [1]},
         });
         alice.log_usage(all_null).await.ok();
-        alice.log_usage(json!({"provider": "acme", "model": "unheard-of"})).await.ok();
+        alice
+            .log_usage(json!({"provider": "acme", "model": "unheard-of"}))
+            .await
+            .ok();
         let logs = alice.logs("").await.json();
         let (mut first, mut second) = (logs[0].clone(), logs[1].clone());
         for log in [&mut first, &mut second] {
@@ -158,7 +167,12 @@ on_both_databases! {
         let server = Server::on(&db).start().await;
         let alice = server.actor("alice");
         let log = alice.post("/api/v1/log/", &call("a")).await.ok().id();
-        for path in ["/api/v1/logs/", "/api/v1/stats/", "/health/", &format!("/api/v1/logs/{log}/cost/")] {
+        for path in [
+            "/api/v1/logs/",
+            "/api/v1/stats/",
+            "/health/",
+            &format!("/api/v1/logs/{log}/cost/"),
+        ] {
             alice.get(path).await.ok();
         }
     }
@@ -199,8 +213,16 @@ on_both_databases! {
             let body = format!(r#"{{"provider": "acme", "model": "m", "cost": {sent}}}"#);
             let log = alice.post_text("/api/v1/log", &body).await.ok();
             assert_eq!(log.exact(&["cost"]), kept, "sent {sent}");
-            assert_eq!(alice.logs("limit=1").await.exact(&["0", "cost"]), kept, "sent {sent}");
-            assert_eq!(alice.cost_of(&log.id()).await.ok().exact(&["cost"]), kept, "sent {sent}");
+            assert_eq!(
+                alice.logs("limit=1").await.exact(&["0", "cost"]),
+                kept,
+                "sent {sent}"
+            );
+            assert_eq!(
+                alice.cost_of(&log.id()).await.ok().exact(&["cost"]),
+                kept,
+                "sent {sent}"
+            );
             let csv = alice.logs("format=csv").await.ok().text;
             assert!(csv.contains(&format!(",{kept},client,")), "sent {sent}: {csv}");
         }
@@ -228,7 +250,11 @@ on_both_databases! {
     async fn a_batch_is_stored_whole_or_not_at_all(db: TestDatabase) {
         let server = Server::on(&db).start().await;
         let alice = server.actor("alice");
-        let batch = [call("a"), json!({"provider": "openai", "model": "b", "input_tokens": -1}), call("c")];
+        let batch = [
+            call("a"),
+            json!({"provider": "openai", "model": "b", "input_tokens": -1}),
+            call("c"),
+        ];
         assert_answer!(alice.log_batch(&batch).await.refused(422), @r#"
         {
           "body": {
@@ -253,7 +279,10 @@ on_both_databases! {
         }
         "#);
         let too_many = vec![call("a"); 1001];
-        assert_eq!(alice.log_batch(&too_many).await.refused(422).places(), ["body.logs"]);
+        assert_eq!(
+            alice.log_batch(&too_many).await.refused(422).places(),
+            ["body.logs"]
+        );
         assert_eq!(alice.log_batch(&[]).await.refused(422).places(), ["body.logs"]);
         alice.has_nothing().await;
     }
@@ -277,9 +306,22 @@ on_both_databases! {
         let alice = server.actor("alice");
         alice.log_batch(&vec![call("a"); 60]).await.ok();
         assert_eq!(ids(&alice.logs("").await).len(), 50);
-        for query in ["limit=0", "limit=501", "limit=-1", "limit=many", "offset=-1", "offset=1.5"] {
+        for query in [
+            "limit=0",
+            "limit=501",
+            "limit=-1",
+            "limit=many",
+            "offset=-1",
+            "offset=1.5",
+            "offset=9223372036854775808",
+            "offset=18446744073709551616",
+        ] {
             let name = query.split('=').next().expect("a name");
-            assert_eq!(alice.logs(query).await.refused(422).places(), [format!("query.{name}")], "{query}");
+            assert_eq!(
+                alice.logs(query).await.refused(422).places(),
+                [format!("query.{name}")],
+                "{query}"
+            );
         }
     }
 
@@ -287,16 +329,24 @@ on_both_databases! {
         let server = Server::on(&db).start().await;
         let alice = server.actor("alice");
         let first = alice
-            .log_usage(json!({"provider": "p", "model": "m1", "alias": "fast", "origin": "web & co", "cost": 1}))
+            .log_usage(
+                json!({"provider": "p", "model": "m1", "alias": "fast", "origin": "web & co", "cost": 1}),
+            )
             .await
             .id();
-        let second = alice.log_usage(json!({"provider": "p", "model": "m2", "alias": "deep", "cost": 1})).await.id();
+        let second = alice
+            .log_usage(json!({"provider": "p", "model": "m2", "alias": "deep", "cost": 1}))
+            .await
+            .id();
         for (query, expected) in [
             ("alias=fast", vec![&first]),
             ("model=m2", vec![&second]),
             ("origin=web+%26%20co", vec![&first]),
             ("alias=fast&model=m2", vec![]),
-            ("alias=&model=&origin=&start_date=&end_date=&limit=&offset=&format=", vec![&second, &first]),
+            (
+                "alias=&model=&origin=&start_date=&end_date=&limit=&offset=&format=",
+                vec![&second, &first],
+            ),
             ("alias=FAST", vec![]),
             ("alias=%27%20OR%201%3D1%20--", vec![]),
         ] {
@@ -317,18 +367,38 @@ on_both_databases! {
         let models = async |query: &str| {
             let logs = alice.logs(query).await.ok().json();
             let logs = logs.as_array().expect("an array").clone();
-            logs.iter().map(|log| log["model"].as_str().expect("a model").to_owned()).collect::<Vec<_>>()
+            logs.iter()
+                .map(|log| log["model"].as_str().expect("a model").to_owned())
+                .collect::<Vec<_>>()
         };
         let day = |time: DateTime<Utc>| time.format("%Y-%m-%d").to_string();
         assert_eq!(models("").await, ["recent"]);
-        assert_eq!(models(&format!("start_date={}", day(month_old))).await, ["recent", "old"]);
+        assert_eq!(
+            models(&format!("start_date={}", day(month_old))).await,
+            ["recent", "old"]
+        );
         assert_eq!(models(&format!("end_date={}", day(month_old))).await, ["old"]);
-        assert_eq!(models(&format!("start_date={0}&end_date={0}", day(recent))).await, ["recent"]);
+        assert_eq!(
+            models(&format!("start_date={0}&end_date={0}", day(recent))).await,
+            ["recent"]
+        );
         let instant = recent.format("%Y-%m-%dT%H:%M:%S%.6f").to_string();
-        assert_eq!(models(&format!("start_date={instant}&end_date={instant}")).await, ["recent"]);
-        assert_eq!(models(&format!("start_date={instant}Z&end_date={instant}%2B00:00")).await, ["recent"]);
+        assert_eq!(
+            models(&format!("start_date={instant}&end_date={instant}")).await,
+            ["recent"]
+        );
+        assert_eq!(
+            models(&format!("start_date={instant}Z&end_date={instant}%2B00:00")).await,
+            ["recent"]
+        );
         assert_eq!(alice.stats("").await.exact(&["summary", "total_requests"]), "1");
-        assert_eq!(alice.stats(&format!("start_date={}", day(month_old))).await.exact(&["summary", "total_requests"]), "2");
+        assert_eq!(
+            alice
+                .stats(&format!("start_date={}", day(month_old)))
+                .await
+                .exact(&["summary", "total_requests"]),
+            "2"
+        );
     }
 
     async fn csv_has_all_rows_and_survives_awkward_text(db: TestDatabase) {
@@ -337,11 +407,26 @@ on_both_databases! {
         alice.log_batch(&vec![call("plain"); 1000]).await.ok();
         alice.log_batch(&vec![call("plain"); 300]).await.ok();
         let awkward = "a \"quoted\", comma\r\nand a second line; ünï";
-        alice.log_usage(json!({"provider": "p", "model": "m", "alias": awkward, "metadata": {"k": "v,\"w\""}, "cost": 2})).await.ok();
-        let accepted = alice.send(alice.request(Method::GET, "/api/v1/logs").header("Accept", "text/csv")).await.ok();
+        let metadata = json!({"k": "v,\"w\""});
+        let log = json!({"provider": "p", "model": "m", "alias": awkward, "metadata": metadata, "cost": 2});
+        alice.log_usage(log).await.ok();
+        let accepted = alice
+            .send(
+                alice
+                    .request(Method::GET, "/api/v1/logs")
+                    .header("Accept", "text/csv"),
+            )
+            .await
+            .ok();
         let asked = alice.logs("format=csv").await.ok();
         assert_eq!(accepted.text, asked.text);
-        assert!(asked.header("content-type").is_some_and(|kind| kind.starts_with("text/csv")), "{:?}", asked.headers);
+        assert!(
+            asked
+                .header("content-type")
+                .is_some_and(|kind| kind.starts_with("text/csv")),
+            "{:?}",
+            asked.headers
+        );
         let records = csv_records(&asked.text);
         assert_eq!(records.len(), 1 + 1301);
         let column = |name: &str| records[0].iter().position(|field| field == name).expect(name);
@@ -350,14 +435,24 @@ on_both_databases! {
         assert_eq!(records[1][column("metadata")], r#"{"k":"v,\"w\""}"#);
         assert_eq!(records[1][column("cost")], "2");
         assert_eq!(records[2][column("cost")], "0.25");
-        assert_eq!(csv_records(&alice.logs("format=csv&limit=5").await.ok().text).len(), 1 + 5);
-        assert_eq!(csv_records(&alice.logs("format=csv&alias=none").await.ok().text).len(), 1);
+        assert_eq!(
+            csv_records(&alice.logs("format=csv&limit=5").await.ok().text).len(),
+            1 + 5
+        );
+        assert_eq!(
+            csv_records(&alice.logs("format=csv&alias=none").await.ok().text).len(),
+            1
+        );
     }
 
     async fn the_cost_that_a_client_gives_is_believed_and_explained(db: TestDatabase) {
         let server = Server::on(&db).start().await;
         let alice = server.actor("alice");
-        let log = alice.log_usage(json!({"provider": "openai", "model": "gpt-4o-mini", "cost": 1.5})).await.ok().id();
+        let log = alice
+            .log_usage(json!({"provider": "openai", "model": "gpt-4o-mini", "cost": 1.5}))
+            .await
+            .ok()
+            .id();
         assert_answer!(alice.cost_of(&log).await.ok(), @r#"
         {
           "body": {
@@ -368,7 +463,7 @@ on_both_databases! {
             "matched_by": null,
             "model": "gpt-4o-mini",
             "provider": "openai",
-            "reason": null,
+            "reason": "the caller gave the cost",
             "recomputed_cost": null,
             "registry_model": null,
             "registry_sha256": null,
@@ -385,7 +480,14 @@ on_both_databases! {
         let log = server.actor("alice").log_usage(call("m")).await.ok().id();
         let server = server.restart().await;
         server.actor("alice").can_see(&log).await;
-        assert_eq!(server.actor("alice").stats("").await.exact(&["summary", "total_cost"]), "0.25");
+        assert_eq!(
+            server
+                .actor("alice")
+                .stats("")
+                .await
+                .exact(&["summary", "total_cost"]),
+            "0.25"
+        );
     }
 }
 

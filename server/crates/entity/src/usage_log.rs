@@ -71,6 +71,17 @@ pub enum CostSource {
     Unpriced,
 }
 
+impl CostSource {
+    /// As it is stored and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Registry => "registry",
+            Self::Unpriced => "unpriced",
+        }
+    }
+}
+
 /// Links to other tables: none.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}

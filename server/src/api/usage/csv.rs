@@ -1,13 +1,13 @@
 //! Usage logs as comma-separated values (RFC 4180).
 
+use std::fmt::Write;
+
 use bytes::Bytes;
 use chrono::SecondsFormat;
 use entity::usage_log;
 use entity::usd::Usd;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use poem::Body;
-use sea_orm::ActiveEnum;
-use std::fmt::Write;
 
 use crate::error::Result;
 
@@ -53,7 +53,7 @@ fn lines(rows: &[usage_log::Model]) -> String {
             row.cache_write_1h_tokens.to_string(),
             row.reasoning_tokens.to_string(),
             cost.to_string(),
-            row.cost_source.to_value(),
+            row.cost_source.as_str().to_owned(),
             row.latency_ms.map(|ms| ms.to_string()).unwrap_or_default(),
             row.conversation_id.map(|id| id.to_string()).unwrap_or_default(),
             optional(&row.id_at_origin),

@@ -48,22 +48,31 @@ pub(super) struct LogRequest {
     #[oai(default)]
     reasoning_tokens: Count,
     /// Whether `input_tokens` includes `cached_input_tokens`. When absent: false for `anthropic`, true for others.
+    #[oai(nullable)]
     input_includes_cached: Option<bool>,
     /// The alias under which the model was called.
+    #[oai(nullable)]
     alias: Option<String>,
     /// The profile; `default` when absent.
+    #[oai(nullable)]
     profile: Option<String>,
     /// What the call cost. When absent, the registry's prices decide.
+    #[oai(nullable)]
     cost: Option<Dollars>,
     /// Milliseconds the call took.
+    #[oai(nullable)]
     latency_ms: Option<Milliseconds>,
     /// Which application made the call.
+    #[oai(nullable)]
     origin: Option<String>,
     /// The caller's own id of the call. Not unique.
+    #[oai(nullable)]
     id_at_origin: Option<String>,
     /// The conversation the call belongs to.
+    #[oai(nullable)]
     conversation_id: Option<String>,
     /// Anything else, as an object.
+    #[oai(nullable)]
     metadata: Option<JsonObject>,
 }
 
@@ -200,10 +209,12 @@ pub(super) struct UsageLog {
     /// As logged.
     model: String,
     /// As logged.
+    #[oai(nullable)]
     alias: Option<String>,
     /// As logged.
     profile: String,
     /// As logged.
+    #[oai(nullable)]
     origin: Option<String>,
     /// As logged.
     input_tokens: i64,
@@ -224,12 +235,15 @@ pub(super) struct UsageLog {
     /// Where the cost comes from.
     cost_source: WireCostSource,
     /// As logged.
+    #[oai(nullable)]
     latency_ms: Option<i64>,
     /// As logged.
     metadata: JsonObject,
     /// As logged.
+    #[oai(nullable)]
     conversation_id: Option<Uuid>,
     /// As logged.
+    #[oai(nullable)]
     id_at_origin: Option<String>,
 }
 
@@ -470,20 +484,27 @@ pub(super) struct CostExplanation {
     /// The stored cost; 0 when unpriced.
     cost: Dollars,
     /// The sum of the lines, rounded half to even to 10⁻¹² dollars; null unless `cost_source` is `registry`.
+    #[oai(nullable)]
     recomputed_cost: Option<Dollars>,
     /// The version of the provider's file in the registry.
+    #[oai(nullable)]
     registry_version: Option<String>,
     /// SHA-256 of the provider's file, hexadecimal.
+    #[oai(nullable)]
     registry_sha256: Option<String>,
     /// The model's key in the registry.
+    #[oai(nullable)]
     registry_model: Option<String>,
     /// How the model was found there.
+    #[oai(nullable)]
     matched_by: Option<WireMatch>,
     /// Which of its prices hold.
+    #[oai(nullable)]
     tier: Option<WireTier>,
     /// One line for each class of tokens that the call used.
     lines: Vec<WireCostLine>,
     /// Why there is no price, or that the caller gave the cost.
+    #[oai(nullable)]
     reason: Option<String>,
 }
 
