@@ -222,14 +222,19 @@ fn indexes() -> Vec<IndexCreateStatement> {
 /// The first 100,000 characters of a text are searched (a `tsvector` holds at most 1 MB). The project is a word of each text, so
 /// that a search reads one project's entries only. Punctuation separates words, as it does on SQLite.
 const POSTGRES_SEARCH: &str = r##"
-CREATE FUNCTION content_text(content text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN
-    CASE jsonb_typeof(content::jsonb)
-        WHEN 'string' THEN content::jsonb #>> '{}'
-        ELSE (SELECT string_agg(found #>> '{}', ' ') FROM (
-            SELECT jsonb_path_query(content::jsonb, 'strict $.**.text ? (@.type() == "string")') AS found
-            UNION ALL
-            SELECT jsonb_path_query(content::jsonb, '$[*] ? (@.type() == "string")')) AS texts)
-    END;
+CREATE FUNCTION content_text(content text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
+    BEGIN
+        RETURN CASE jsonb_typeof(content::jsonb)
+            WHEN 'string' THEN content::jsonb #>> '{}'
+            ELSE (SELECT string_agg(found #>> '{}', ' ') FROM (
+                SELECT jsonb_path_query(content::jsonb, 'strict $.**.text ? (@.type() == "string")') AS found
+                UNION ALL
+                SELECT jsonb_path_query(content::jsonb, '$[*] ? (@.type() == "string")')) AS texts)
+        END;
+    EXCEPTION WHEN numeric_value_out_of_range THEN
+        -- JSON has smaller numbers than jsonb. Such a message is kept and not searched.
+        RETURN NULL;
+    END $$;
 CREATE FUNCTION search_words(project uuid, words text) RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN
     to_tsvector('pg_catalog.simple'::regconfig,
         'p' || replace(project::text, '-', '') || ' ' ||

@@ -48,7 +48,7 @@ impl ConversationsApi {
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<u64>>,
         /// After this many.
-        #[oai(validator(maximum(value = "9223372036854775807")))]
+        #[oai(validator(maximum(value = "9007199254740991")))]
         offset: Query<Option<u64>>,
         /// Those whose title or messages have all these words. Of each message the first 100,000 characters are searched.
         q: Query<Option<String>>,
@@ -210,7 +210,7 @@ impl ConversationsApi {
         #[oai(validator(minimum(value = "1"), maximum(value = "1000")))]
         limit: Query<Option<u64>>,
         /// After this many.
-        #[oai(validator(maximum(value = "9223372036854775807")))]
+        #[oai(validator(maximum(value = "9007199254740991")))]
         offset: Query<Option<u64>>,
     ) -> Result<Answer<Vec<Message>>, Problem> {
         let page = Page {

@@ -12,6 +12,7 @@ use poem::{Endpoint, EndpointExt, IntoResponse, PathPattern, Request, Response};
 use super::problem::Problem;
 use super::{cors, request_id};
 use crate::app::App;
+use crate::error::Violation;
 use crate::telemetry::Metrics;
 
 /// The outermost endpoint. It never fails: every error has become an answer.
@@ -81,6 +82,9 @@ impl Shell {
 
     /// Gives every error the same shape.
     async fn answer(&self, mut request: Request) -> Response {
+        if let Err(problem) = refuse_nul(&request) {
+            return problem.into_response();
+        }
         drop_empty_parameters(&mut request);
         let error = match tokio::time::timeout(self.time_limit, self.inner.call(request)).await {
             Ok(Ok(answer)) => return answer,
@@ -142,9 +146,32 @@ fn allowed_methods(document: &str) -> HashMap<String, HeaderValue> {
                 .map(|method| method.to_uppercase())
                 .collect();
             let value = HeaderValue::from_str(&methods.join(", ")).ok()?;
-            Some((path.replace('{', ":").replace('}', ""), value))
+            Some((as_routed(path), value))
         })
         .collect()
+}
+
+/// A path of the document as the router has it, which numbers parameters: `/logs/{log_id}/cost` is `/logs/:param0/cost`.
+fn as_routed(path: &str) -> String {
+    let mut numbers = 0..;
+    let steps = path.split('/').map(|step| match step.strip_prefix('{') {
+        Some(_) => numbers
+            .next()
+            .map(|number| format!(":param{number}"))
+            .unwrap_or_default(),
+        None => step.to_owned(),
+    });
+    steps.collect::<Vec<_>>().join("/")
+}
+
+/// No parameter means anything with U+0000 in it, and PostgreSQL cannot hold one.
+fn refuse_nul(request: &Request) -> Result<(), Problem> {
+    let query = request.uri().query().unwrap_or_default();
+    let bad = query.split('&').find(|parameter| parameter.contains("%00"));
+    match bad.map(|parameter| parameter.split('=').next().unwrap_or_default()) {
+        Some(name) => Err(Violation::query(name, "must not contain the character U+0000").into()),
+        None => Ok(()),
+    }
 }
 
 /// A query parameter that is present but empty counts as absent.

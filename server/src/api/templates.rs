@@ -45,7 +45,7 @@ impl TemplatesApi {
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<u64>>,
         /// After this many.
-        #[oai(validator(maximum(value = "9223372036854775807")))]
+        #[oai(validator(maximum(value = "9007199254740991")))]
         offset: Query<Option<u64>>,
     ) -> Result<Answer<Vec<Template>>, Problem> {
         let page = Page {

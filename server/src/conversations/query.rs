@@ -130,7 +130,14 @@ fn with_words(backend: DbBackend, project: ProjectId, text: &str) -> Option<Simp
 
 #[cfg(test)]
 mod tests {
+    use entity::message::Role;
+    use sea_orm::{ConnectionTrait, QueryTrait, Statement};
+    use serde_json::Value;
+
     use super::*;
+    use crate::clock::{Clock, new_id};
+    use crate::config::{Config, Settings};
+    use crate::storage::Storage;
 
     #[test]
     fn words_are_data_and_never_operators() {
@@ -144,5 +151,119 @@ mod tests {
             sql.contains(r#"(\"a\" AND \"NOT\" AND \"b\" AND \"c\")"#),
             "{sql}"
         );
+    }
+
+    /// A server's database with 500 conversations of one project, one of which has 5,000 messages.
+    async fn crowded(settings: &[(&'static str, &str)]) -> (Storage, ProjectId, Uuid) {
+        let config = Config::from_settings(&Settings::from_pairs(settings)).expect("usable settings");
+        let storage = Storage::connect(&config.database).await.expect("a database");
+        storage.migrate_up().await.expect("a schema");
+        let now = Clock::system().now();
+        let project = ProjectId(new_id(now));
+        let transaction = storage.begin().await.expect("a transaction");
+        let mut crowd = Uuid::nil();
+        for _ in 0..500 {
+            let begun = super::super::ConversationFields::default().begin(project, new_id(now), now);
+            crowd = begun.id;
+            super::super::insert(&transaction, begun)
+                .await
+                .expect("a conversation");
+        }
+        let conversation = by_id(project, crowd).one(&transaction).await.expect("an answer");
+        let mut conversation = conversation.expect("the last one");
+        conversation.last_position = 5000;
+        let messages = vec![super::super::NewMessage::new(Role::User, None); 5000];
+        let rows =
+            super::super::message::rows(&conversation, messages, crate::config::LoggingLevel::Full, now);
+        super::super::message::insert(&transaction, &rows)
+            .await
+            .expect("messages");
+        transaction.commit().await.expect("a commit");
+        storage
+            .writer()
+            .execute_unprepared("ANALYZE")
+            .await
+            .expect("statistics");
+        (storage, project, crowd)
+    }
+
+    async fn plan<E: sea_orm::EntityTrait>(storage: &Storage, select: Select<E>) -> String {
+        let backend = storage.backend();
+        let Statement { sql, values, .. } = select.build(backend);
+        let explain = match backend {
+            DbBackend::Postgres => format!("EXPLAIN (FORMAT JSON) {sql}"),
+            _ => format!("EXPLAIN QUERY PLAN {sql}"),
+        };
+        let statement = Statement {
+            sql: explain,
+            values,
+            db_backend: backend,
+        };
+        let rows = storage.reader().query_all_raw(statement).await.expect("a plan");
+        rows.iter()
+            .map(|row| match backend {
+                DbBackend::Postgres => row.try_get_by_index::<Value>(0).expect("JSON").to_string(),
+                _ => row.try_get::<String>("", "detail").expect("a step"),
+            })
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    /// Every list is read in the order of its index: nothing is sorted, no table is read whole.
+    async fn assert_indexed(settings: &[(&'static str, &str)]) {
+        let (storage, project, crowd) = crowded(settings).await;
+        let page = Page { limit: 20, offset: 0 };
+        for (plan, index) in [
+            (
+                plan(&storage, most_recent(project, page)).await,
+                "conversations_recent",
+            ),
+            (
+                plan(&storage, newest(project, crowd, 100)).await,
+                "messages_in_order",
+            ),
+            (
+                plan(&storage, in_order(project, crowd).limit(100)).await,
+                "messages_in_order",
+            ),
+        ] {
+            assert!(plan.contains(index), "{plan}");
+            for bad in ["Seq Scan", "\"Sort\"", "SCAN", "TEMP B-TREE"] {
+                assert!(!plan.contains(bad), "{bad} in {plan}");
+            }
+        }
+        let search = with_words(storage.backend(), project, "needle").expect("words");
+        let plan = plan(&storage, most_recent(project, page).filter(search)).await;
+        let index = match storage.backend() {
+            DbBackend::Postgres => "messages_search",
+            _ => "message_search VIRTUAL TABLE INDEX",
+        };
+        assert!(plan.contains(index), "{plan}");
+        storage.close().await.expect("closed");
+    }
+
+    #[tokio::test]
+    async fn lists_and_search_use_their_indexes_on_sqlite() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let url = format!("sqlite://{}/plans.db", folder.path().display());
+        assert_indexed(&[("LLMRING_DATABASE_URL", &url)]).await;
+    }
+
+    #[tokio::test]
+    async fn lists_and_search_use_their_indexes_on_postgresql() {
+        let url = std::env::var("LLMRING_TEST_POSTGRES_URL").expect(
+            "LLMRING_TEST_POSTGRES_URL is not set: run `make test`, or set it to a PostgreSQL for tests",
+        );
+        let schema = format!("plans_{}", Uuid::now_v7().simple());
+        let mcp_schema = format!("{schema}_mcp");
+        assert_indexed(&[
+            ("LLMRING_DATABASE_URL", &url),
+            ("LLMRING_DATABASE_SCHEMA", &schema),
+            ("LLMRING_DATABASE_MCP_SCHEMA", &mcp_schema),
+        ])
+        .await;
+        let connection = sea_orm::Database::connect(&url).await.expect("PostgreSQL");
+        let drop = format!("DROP SCHEMA {schema} CASCADE; DROP SCHEMA {mcp_schema} CASCADE");
+        connection.execute_unprepared(&drop).await.expect("dropped");
     }
 }

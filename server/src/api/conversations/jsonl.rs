@@ -251,10 +251,12 @@ impl<'a> ApiExtractor<'a> for Import {
     fn request_meta() -> Option<MetaRequest> {
         Some(MetaRequest {
             description: Some("What an export answered: one JSON object a line."),
-            content: vec![MetaMediaType {
-                content_type: CONTENT_TYPE,
-                schema: Self::schema_ref(),
-            }],
+            content: [CONTENT_TYPE, "text/plain"]
+                .map(|content_type| MetaMediaType {
+                    content_type,
+                    schema: Self::schema_ref(),
+                })
+                .into(),
             required: true,
         })
     }

@@ -27,14 +27,16 @@ pub(super) struct LogConversationRequest {
     /// What the model was sent, as the provider's SDK shapes it: objects with `role` and `content` (or `parts`), `tool_calls`,
     /// `tool_call_id`. A `developer` counts as `system`, a `function` as `tool`, a `model` as `assistant`, anybody else as `user`;
     /// `metadata.role` keeps what was sent.
-    #[serde(default)]
-    #[oai(default)]
+    #[oai(nullable)]
     messages: Option<Vec<AnyJson>>,
     /// What it answered.
+    #[oai(nullable)]
     response: Option<Answered>,
     /// What the call was.
+    #[oai(nullable)]
     metadata: Option<Kept<CallMetadata>>,
     /// As in `metadata`.
+    #[oai(nullable)]
     conversation_id: Option<String>,
 }
 
@@ -42,14 +44,19 @@ pub(super) struct LogConversationRequest {
 #[derive(Debug, Serialize, Deserialize, Object)]
 struct Answered {
     /// Text, parts or null.
+    #[oai(nullable)]
     content: Option<AnyJson>,
     /// The model that answered.
+    #[oai(nullable)]
     model: Option<String>,
     /// Why it stopped.
+    #[oai(nullable)]
     finish_reason: Option<AnyJson>,
     /// The tool calls that it makes.
+    #[oai(nullable)]
     tool_calls: Option<AnyJson>,
     /// What `metadata` does not say is taken from here.
+    #[oai(nullable)]
     usage: Option<AnsweredUsage>,
 }
 
@@ -57,18 +64,25 @@ struct Answered {
 #[derive(Debug, Default, Serialize, Deserialize, Object)]
 struct AnsweredUsage {
     /// Input tokens.
+    #[oai(nullable)]
     prompt_tokens: Option<Count>,
     /// Output tokens.
+    #[oai(nullable)]
     completion_tokens: Option<Count>,
     /// Input tokens, as others call them.
+    #[oai(nullable)]
     input_tokens: Option<Count>,
     /// Output tokens, as others call them.
+    #[oai(nullable)]
     output_tokens: Option<Count>,
     /// Input tokens read from the provider's cache.
+    #[oai(nullable)]
     cached_tokens: Option<Count>,
     /// Tokens written to the provider's cache for five minutes.
+    #[oai(nullable)]
     cache_creation_tokens: Option<Count>,
     /// Output tokens spent on reasoning.
+    #[oai(nullable)]
     reasoning_tokens: Option<Count>,
 }
 
@@ -76,30 +90,43 @@ struct AnsweredUsage {
 #[derive(Debug, Default, Serialize, Deserialize, Object)]
 struct CallMetadata {
     /// Such as `openai`.
+    #[oai(nullable)]
     provider: Option<String>,
     /// Such as `gpt-4o-mini`.
+    #[oai(nullable)]
     model: Option<String>,
     /// The alias under which the model was called.
+    #[oai(nullable)]
     alias: Option<String>,
     /// The profile; `default` when absent.
+    #[oai(nullable)]
     profile: Option<String>,
     /// Which application made the call.
+    #[oai(nullable)]
     origin: Option<String>,
     /// What the call cost. When absent, the registry's prices decide.
+    #[oai(nullable)]
     cost: Option<Dollars>,
     /// The input's part of the cost; kept and not used.
+    #[oai(nullable)]
     input_cost: Option<Dollars>,
     /// The output's part of the cost; kept and not used.
+    #[oai(nullable)]
     output_cost: Option<Dollars>,
     /// Input tokens.
+    #[oai(nullable)]
     input_tokens: Option<Count>,
     /// Output tokens, reasoning included.
+    #[oai(nullable)]
     output_tokens: Option<Count>,
     /// Input tokens read from the provider's cache.
+    #[oai(nullable)]
     cached_tokens: Option<Count>,
     /// Milliseconds the call took.
+    #[oai(nullable)]
     latency_ms: Option<Milliseconds>,
     /// The conversation to append to. Absent: a new one.
+    #[oai(nullable)]
     conversation_id: Option<String>,
 }
 
@@ -345,8 +372,10 @@ pub(super) struct LogConversationResponse {
     /// Where it was said.
     conversation_id: Uuid,
     /// The model's message; null when there was no answer or messages are not kept.
+    #[oai(nullable)]
     message_id: Option<Uuid>,
     /// The receipt of the call, where the server signs receipts.
+    #[oai(nullable)]
     receipt: Option<JsonObject>,
 }
 

@@ -22,21 +22,22 @@ use crate::error::Error;
 #[derive(Clone, Debug, Serialize, Deserialize, Object)]
 pub(in crate::api) struct ConversationRequest {
     /// At most 500 characters.
-    #[oai(validator(max_length = 500))]
+    #[oai(nullable, validator(max_length = 500))]
     title: Option<String>,
     /// What the model is told first.
+    #[oai(nullable)]
     system_prompt: Option<String>,
     /// Which model answers, at most 255 characters; `default` when absent.
-    #[oai(validator(max_length = 255))]
+    #[oai(nullable, validator(max_length = 255))]
     model_alias: Option<String>,
     /// 0 to 2; 0.7 when absent.
-    #[oai(validator(minimum(value = "0"), maximum(value = "2")))]
+    #[oai(nullable, validator(minimum(value = "0"), maximum(value = "2")))]
     temperature: Option<f64>,
     /// Most tokens in one answer, above 0.
-    #[oai(validator(minimum(value = "1")))]
+    #[oai(nullable, validator(minimum(value = "1")))]
     max_tokens: Option<i64>,
     /// Whatever the caller likes, at most 255 characters; it has no meaning here.
-    #[oai(validator(max_length = 255))]
+    #[oai(nullable, validator(max_length = 255))]
     project_id: Option<String>,
 }
 
@@ -69,16 +70,20 @@ pub(in crate::api) struct Conversation {
     /// The project.
     api_key_id: Uuid,
     /// What people call it.
+    #[oai(nullable)]
     title: Option<String>,
     /// What the model is told first.
+    #[oai(nullable)]
     system_prompt: Option<String>,
     /// Which model answers.
     model_alias: String,
     /// 0 to 2.
     temperature: f64,
     /// Most tokens in one answer.
+    #[oai(nullable)]
     max_tokens: Option<i64>,
     /// As the caller sent it.
+    #[oai(nullable)]
     project_id: Option<String>,
     /// Messages stored.
     message_count: i64,
@@ -93,6 +98,7 @@ pub(in crate::api) struct Conversation {
     /// When anything about it changed last.
     updated_at: Timestamp,
     /// When its newest message was stored.
+    #[oai(nullable)]
     last_message_at: Option<Timestamp>,
     /// Its newest messages, oldest of them first; only where they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -268,22 +274,28 @@ pub(super) struct MessageRequest {
     /// Who says it.
     role: WireRole,
     /// What is said: text, an array of parts, or null.
+    #[oai(nullable)]
     content: Option<WireContent>,
     /// The tool calls that the model makes.
+    #[oai(nullable)]
     tool_calls: Option<JsonObjects>,
     /// The tool call that this answers, at most 255 characters.
-    #[oai(validator(max_length = 255))]
+    #[oai(nullable, validator(max_length = 255))]
     tool_call_id: Option<String>,
     /// What tools answered.
+    #[oai(nullable)]
     tool_results: Option<AnyJson>,
     /// Input tokens of the call that it came from.
+    #[oai(nullable)]
     input_tokens: Option<Count>,
     /// Output tokens of the call that it came from.
+    #[oai(nullable)]
     output_tokens: Option<Count>,
     /// The receipt of the call that it came from, at most 255 characters.
-    #[oai(validator(max_length = 255))]
+    #[oai(nullable, validator(max_length = 255))]
     receipt_id: Option<String>,
     /// Anything else, as an object.
+    #[oai(nullable)]
     metadata: Option<JsonObject>,
 }
 
@@ -327,6 +339,7 @@ pub(super) struct MessagesRequest {
     #[oai(validator(min_items = 1, max_items = 1000))]
     messages: Vec<MessageRequest>,
     /// What to keep of them, where the server does not keep less anyway; `full` when absent.
+    #[oai(nullable)]
     logging_level: Option<WireLoggingLevel>,
 }
 
@@ -370,26 +383,35 @@ impl From<WireLoggingLevel> for LoggingLevel {
 #[derive(Debug, Serialize, Deserialize, Object)]
 pub(super) struct Message {
     /// UUIDv7, or the id it was imported with; null when the server keeps no messages.
+    #[oai(nullable)]
     id: Option<Uuid>,
     /// Where it was said.
     conversation_id: Uuid,
     /// Who said it.
     role: WireRole,
     /// What was said; null when nothing was or it is not kept.
+    #[oai(nullable)]
     content: Option<WireContent>,
     /// SHA-256 of the content, hexadecimal: of a text its UTF-8 bytes, of parts their RFC 8785 form.
+    #[oai(nullable)]
     content_hash: Option<String>,
     /// The tool calls that the model made.
+    #[oai(nullable)]
     tool_calls: Option<JsonObjects>,
     /// The tool call that it answers.
+    #[oai(nullable)]
     tool_call_id: Option<String>,
     /// What tools answered.
+    #[oai(nullable)]
     tool_results: Option<AnyJson>,
     /// Input tokens of the call that it came from.
+    #[oai(nullable)]
     input_tokens: Option<i64>,
     /// Output tokens of the call that it came from.
+    #[oai(nullable)]
     output_tokens: Option<i64>,
     /// The receipt of the call that it came from.
+    #[oai(nullable)]
     receipt_id: Option<String>,
     /// As it was sent.
     metadata: JsonObject,

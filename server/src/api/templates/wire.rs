@@ -18,22 +18,25 @@ pub(super) struct TemplateRequest {
     #[oai(validator(min_length = 1, max_length = 255))]
     name: String,
     /// What it is for.
+    #[oai(nullable)]
     description: Option<String>,
     /// What the model is told first; `{{variable}}` is a placeholder.
+    #[oai(nullable)]
     system_prompt: Option<String>,
     /// Which model answers, at most 255 characters; `claude-3-sonnet-20240229` when absent.
-    #[oai(validator(max_length = 255))]
+    #[oai(nullable, validator(max_length = 255))]
     model: Option<String>,
     /// 0 to 2; 0.7 when absent.
-    #[oai(validator(minimum(value = "0"), maximum(value = "2")))]
+    #[oai(nullable, validator(minimum(value = "0"), maximum(value = "2")))]
     temperature: Option<f64>,
     /// Most tokens in one answer, above 0.
-    #[oai(validator(minimum(value = "1")))]
+    #[oai(nullable, validator(minimum(value = "1")))]
     max_tokens: Option<i64>,
     /// Anything, as an object.
+    #[oai(nullable)]
     tool_config: Option<JsonObject>,
     /// Who made it, at most 255 characters.
-    #[oai(validator(max_length = 255))]
+    #[oai(nullable, validator(max_length = 255))]
     created_by: Option<String>,
 }
 
@@ -67,27 +70,31 @@ impl From<TemplateRequest> for TemplateFields {
 #[derive(Debug, Serialize, Deserialize, Object)]
 pub(super) struct TemplateUpdate {
     /// 1 to 255 characters.
-    #[oai(validator(min_length = 1, max_length = 255))]
+    #[oai(nullable, validator(min_length = 1, max_length = 255))]
     name: Option<String>,
     /// What it is for.
+    #[oai(nullable)]
     description: Option<String>,
     /// What the model is told first; `{{variable}}` is a placeholder.
+    #[oai(nullable)]
     system_prompt: Option<String>,
     /// Which model answers, at most 255 characters.
-    #[oai(validator(max_length = 255))]
+    #[oai(nullable, validator(max_length = 255))]
     model: Option<String>,
     /// 0 to 2.
-    #[oai(validator(minimum(value = "0"), maximum(value = "2")))]
+    #[oai(nullable, validator(minimum(value = "0"), maximum(value = "2")))]
     temperature: Option<f64>,
     /// Most tokens in one answer, above 0.
-    #[oai(validator(minimum(value = "1")))]
+    #[oai(nullable, validator(minimum(value = "1")))]
     max_tokens: Option<i64>,
     /// Anything, as an object.
+    #[oai(nullable)]
     tool_config: Option<JsonObject>,
     /// Who made it, at most 255 characters.
-    #[oai(validator(max_length = 255))]
+    #[oai(nullable, validator(max_length = 255))]
     created_by: Option<String>,
     /// Whether it is listed and can be used.
+    #[oai(nullable)]
     is_active: Option<bool>,
 }
 
@@ -128,8 +135,10 @@ pub(super) struct Template {
     /// What people call it.
     name: String,
     /// What it is for.
+    #[oai(nullable)]
     description: Option<String>,
     /// What the model is told first.
+    #[oai(nullable)]
     system_prompt: Option<String>,
     /// The names of the placeholders in `system_prompt`.
     variables: Vec<String>,
@@ -138,10 +147,12 @@ pub(super) struct Template {
     /// 0 to 2.
     temperature: f64,
     /// Most tokens in one answer.
+    #[oai(nullable)]
     max_tokens: Option<i64>,
     /// As it was sent.
     tool_config: JsonObject,
     /// Who made it.
+    #[oai(nullable)]
     created_by: Option<String>,
     /// Whether it is listed and can be used.
     is_active: bool,
@@ -152,6 +163,7 @@ pub(super) struct Template {
     /// When its fields changed last.
     updated_at: Timestamp,
     /// When it was used last.
+    #[oai(nullable)]
     last_used_at: Option<Timestamp>,
 }
 
@@ -212,6 +224,7 @@ pub(super) struct TemplateStats {
     /// How often it was used.
     usage_count: i64,
     /// When it was used last.
+    #[oai(nullable)]
     last_used_at: Option<Timestamp>,
     /// When it was made.
     created_at: Timestamp,
@@ -233,14 +246,13 @@ impl From<conversation_template::Model> for TemplateStats {
 #[derive(Debug, Serialize, Deserialize, Object)]
 pub(super) struct StartRequest {
     /// What each placeholder stands for. Text is taken as it is, other values as their JSON.
-    #[serde(default)]
-    #[oai(default)]
+    #[oai(nullable)]
     variables: Option<BTreeMap<String, AnyJson>>,
     /// At most 500 characters; the template's name when absent.
-    #[oai(validator(max_length = 500))]
+    #[oai(nullable, validator(max_length = 500))]
     title: Option<String>,
     /// Whatever the caller likes, at most 255 characters; it has no meaning here.
-    #[oai(validator(max_length = 255))]
+    #[oai(nullable, validator(max_length = 255))]
     project_id: Option<String>,
 }
 
