@@ -22,7 +22,8 @@ doc: ## build the documentation, warnings are errors
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
 bench: ## measure speed and memory, as docs/performance.md reports them
-	benches/run
+	benches/log_load.sh
+	benches/receipts.sh
 
 openapi: ## write the snapshot of the OpenAPI document anew
 	LLMRING_TEST_UPDATE_OPENAPI=1 scripts/test -p integration --test it openapi

@@ -1,6 +1,7 @@
 //! The same request twice is one row.
 
-use integration::{Answer, Server, assert_answer, on_both_databases};
+use chrono::{Days, Utc};
+use integration::{Answer, Server, assert_answer, eventually, on_both_databases};
 use serde_json::{Value, json};
 
 fn call() -> Value {
@@ -154,6 +155,26 @@ on_both_databases! {
             server.actor("alice").log_usage_once("k", &call()).await.ok().text,
             first
         );
+    }
+
+    async fn a_key_is_forgotten_after_its_days(db: TestDatabase) {
+        let server = Server::on(&db).start().await;
+        let alice = server.actor("alice");
+        for (key, age) in [("six", 6), ("eight", 8)] {
+            alice.log_usage_once(key, &call()).await.ok();
+            let long_ago = Utc::now() - Days::new(age);
+            let sql = "UPDATE idempotency_keys SET created_at = $1 WHERE key = $2";
+            assert_eq!(db.db_change(sql, [long_ago.into(), key.into()]).await, 1);
+        }
+        let server = server.restart().await;
+        eventually("the older key to be forgotten", async || {
+            (db.db_count("idempotency_keys").await == 1).then_some(())
+        })
+        .await;
+        let alice = server.actor("alice");
+        let other = json!({"provider": "p", "model": "m", "cost": 1});
+        alice.log_usage_once("six", &other).await.refused(409);
+        alice.log_usage_once("eight", &other).await.ok();
     }
 
     async fn the_id_at_origin_is_no_such_key(db: TestDatabase) {

@@ -182,6 +182,64 @@ async fn a_database_that_is_away_is_503_and_comes_back() {
 }
 
 #[tokio::test]
+async fn a_full_queue_and_a_slow_database_are_told_apart_from_success() {
+    integration::database::play(TestDatabase::postgres(), |db| async move {
+        const AT_ONCE: usize = 20;
+        let settings = db.settings();
+        let (_, url) = &settings[0];
+        let proxy = Proxy::before(&url.parse::<Url>().expect("a URL")).await;
+        let server = Server::on(&db)
+            .with("LLMRING_DATABASE_URL", proxy.url())
+            .with("LLMRING_LEDGER_QUEUE", "1")
+            .with("LLMRING_REQUEST_TIMEOUT", "3")
+            .start()
+            .await;
+        let alice = server.actor("alice");
+        let log = json!({"provider": "p", "model": "m", "cost": 1});
+        alice.log_usage(log.clone()).await.ok();
+        proxy.set(Traffic::Hangs);
+        let mut sending = tokio::task::JoinSet::new();
+        for number in 0..AT_ONCE {
+            let (alice, log) = (alice.clone(), log.clone());
+            sending.spawn(async move { alice.log_usage_once(&number.to_string(), &log).await });
+        }
+        let answers = sending.join_all().await;
+        let mut busy = 0;
+        for answer in answers {
+            let answer = answer.refused(503);
+            assert!(
+                answer
+                    .header("retry-after")
+                    .is_some_and(|seconds| seconds.parse::<u64>().is_ok())
+            );
+            busy += usize::from(
+                answer.json()["detail"]
+                    .as_str()
+                    .is_some_and(|detail| detail.contains("busy")),
+            );
+        }
+        assert!(busy > 0, "nobody was told that the queue is full");
+
+        proxy.set(Traffic::Flows);
+        server
+            .healthy_when("healthy again", |health| health["status"] == "healthy")
+            .await;
+        // Everybody repeats, and each call is one row whatever became of the first attempt.
+        for number in 0..AT_ONCE {
+            eventually("the call to be accepted", async || {
+                let answer = alice.log_usage_once(&number.to_string(), &log).await;
+                (answer.status == 200).then_some(())
+            })
+            .await;
+        }
+        let total = (AT_ONCE + 1).to_string();
+        assert_eq!(alice.stats("").await.exact(&["summary", "total_requests"]), total);
+        assert_eq!(db.db_count("usage_logs").await.to_string(), total);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn listed_origins_may_call_and_others_may_not() {
     let db = TestDatabase::sqlite();
     let server = Server::on(&db)
