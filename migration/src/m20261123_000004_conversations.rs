@@ -226,8 +226,8 @@ CREATE FUNCTION content_text(content text) RETURNS text LANGUAGE plpgsql IMMUTAB
     BEGIN
         RETURN CASE jsonb_typeof(content::jsonb)
             WHEN 'string' THEN content::jsonb #>> '{}'
-            ELSE (SELECT string_agg(found #>> '{}', ' ') FROM (
-                SELECT jsonb_path_query(content::jsonb, 'strict $.**.text ? (@.type() == "string")') AS found
+            ELSE (SELECT string_agg(piece #>> '{}', ' ') FROM (
+                SELECT jsonb_path_query(content::jsonb, 'strict $.**.text ? (@.type() == "string")') AS piece
                 UNION ALL
                 SELECT jsonb_path_query(content::jsonb, '$[*] ? (@.type() == "string")')) AS texts)
         END;

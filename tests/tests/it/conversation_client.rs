@@ -1,6 +1,6 @@
 //! The Python client's conversations, end to end: its session, its service that records conversations, and its decorators.
 
-use integration::{Actor, Server, TestDatabase, on_both_databases};
+use integration::{Actor, Server, on_both_databases};
 use serde_json::{Value, json};
 
 use super::client::client;

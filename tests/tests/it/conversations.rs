@@ -1,7 +1,7 @@
 //! Conversations and their messages: totals, order, levels, whole calls, search, retention, export and import.
 
 use chrono::{TimeDelta, Utc};
-use integration::{Actor, Answer, Server, TestDatabase, eventually, on_both_databases};
+use integration::{Actor, Answer, Server, eventually, on_both_databases};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -396,7 +396,7 @@ on_both_databases! {
         assert_eq!(logs.json().as_array().map(Vec::len), Some(1));
         assert_eq!((&logs.json()[0]["conversation_id"], &logs.json()[0]["origin"]), (&json!(id), &json!("app")));
         assert_eq!((logs.json()[0]["cost_source"].clone(), logs.exact(&["0", "cost"])), (json!("registry"), "0.000315".to_owned()));
-        alice.cost_of(&logs.json()[0]["id"].as_str().unwrap_or_default().to_owned()).await.ok();
+        alice.cost_of(logs.json()[0]["id"].as_str().unwrap_or_default()).await.ok();
 
         // Appended, not merged: clients send the whole history each turn.
         log_call(&alice, &call(json!({"conversation_id": id}))).await.ok();
@@ -561,8 +561,9 @@ on_both_databases! {
         for nothing in ["hot", "hotel airport", "cGFuaWM", "type", "\"", "title:x OR", "hotel NOT book", "*"] {
             assert!(titles_found(&alice, nothing).await.is_empty(), "{nothing}");
         }
-        // A number that jsonb cannot hold.
-        alice.post_text(&format!("{ROOT}/{vague}/messages"), r#"{"role":"user","content":[{"n":1e-20000}]}"#).await.ok();
+        // Numbers that PostgreSQL's jsonb cannot hold do not keep a call from being logged.
+        let odd = r#"{"messages":[{"role":"user","content":[{"n":1e-20000}]}],"metadata":{"provider":"p","model":"m","cost":0}}"#;
+        alice.post_text(&format!("{ROOT}/log"), odd).await.ok();
         change(&alice, &vague, &json!({"title": "Porto"})).await.ok();
         assert_eq!(titles_found(&alice, "porto").await, ["Porto"]);
         assert!(titles_found(&alice, "untitled").await.is_empty());
@@ -650,6 +651,48 @@ on_both_databases! {
         let request = alice.request(Method::POST, &format!("{ROOT}/import")).header("Content-Type", "image/png").body("{}");
         alice.send(request).await.refused(415);
         assert_eq!((db.db_count("conversations").await, db.db_count("messages").await), (0, 0));
+    }
+
+    async fn fifty_clients_that_report_twice_make_one_row_a_call(db: TestDatabase) {
+        let (one, two) = (Server::on(&db).start().await, Server::on(&db).start().await);
+        let alice = one.actor("alice");
+        let mut shared = Vec::new();
+        for _ in 0..5 {
+            shared.push(begin(&alice, &json!({})).await);
+        }
+        let clients = (0..50_usize).map(|client| {
+            let id = shared[client % 5].clone();
+            let (first, second) = if client % 2 == 0 { (&one, &two) } else { (&two, &one) };
+            let (first, second) = (first.actor("alice"), second.actor("alice"));
+            tokio::spawn(async move {
+                let counts = json!({"input_tokens": client, "output_tokens": 1, "cost": 0.001, "conversation_id": id});
+                log_call(&first, &call(counts.clone())).await.ok();
+                let mut log = json!({"provider": "openai", "model": "gpt-4o-mini", "alias": format!("a{}", client % 3), "cost": 0.002});
+                for member in ["input_tokens", "output_tokens", "conversation_id"] {
+                    log[member] = counts[member].clone();
+                }
+                second.log_usage(log).await.ok();
+            })
+        });
+        let clients: Vec<_> = clients.collect();
+        for client in clients {
+            client.await.expect("a client");
+        }
+        let stats = alice.stats("").await.ok();
+        assert_eq!(stats.exact(&["summary", "total_requests"]), "50");
+        assert_eq!(stats.exact(&["summary", "total_cost"]), "0.1");
+        let by_alias = stats.json()["by_alias"].clone();
+        let by_alias: Vec<_> = ["a0", "a1", "a2"].map(|alias| by_alias[alias]["requests"].clone()).into();
+        assert_eq!(by_alias, [17, 17, 16]);
+        let (mut input, mut messages) = (0, 0);
+        for id in &shared {
+            let read = conversation(&alice, id).await;
+            assert_eq!(read.exact(&["total_cost"]), "0.02");
+            input += read.json()["total_input_tokens"].as_u64().expect("a count");
+            messages += read.json()["message_count"].as_u64().expect("a count");
+        }
+        assert_eq!((input, messages), ((0..50).sum::<u64>(), 100));
+        assert_eq!(db.db_count("awaited_logs").await, 0);
     }
 
     async fn two_replicas_complete_a_row_once(db: TestDatabase) {

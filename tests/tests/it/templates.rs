@@ -1,6 +1,6 @@
 //! Templates, their placeholders and the conversations that start from them.
 
-use integration::{Actor, Answer, Server, TestDatabase, on_both_databases};
+use integration::{Actor, Answer, Server, on_both_databases};
 use reqwest::Method;
 use serde_json::{Value, json};
 
