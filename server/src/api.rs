@@ -11,12 +11,14 @@ use shell::Shell;
 mod alias;
 mod auth;
 mod body;
+mod conditional;
 mod conversations;
 mod cors;
 mod docs;
 mod idempotency;
 mod page;
 mod problem;
+mod receipts;
 mod registry;
 mod request_id;
 mod scalar;
@@ -36,6 +38,8 @@ enum Tag {
     Conversations,
     /// What conversations start from.
     Templates,
+    /// Signed statements about calls, which anybody can verify.
+    Receipts,
     /// Models and their prices.
     Registry,
 }
@@ -46,6 +50,8 @@ type Apis = (
     conversations::ConversationsApi,
     WithoutPrefix<conversations::ConversationsApi>,
     templates::TemplatesApi,
+    receipts::ReceiptsApi,
+    receipts::PublicKeysApi,
     registry::RegistryApi,
 );
 
@@ -57,6 +63,8 @@ fn service() -> OpenApiService<Apis, ()> {
             conversations::ConversationsApi,
             WithoutPrefix(conversations::ConversationsApi),
             templates::TemplatesApi,
+            receipts::ReceiptsApi,
+            receipts::PublicKeysApi,
             registry::RegistryApi,
         ),
         "LLMRing Server",

@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::conversations::Conversations;
 use crate::keys::Keys;
 use crate::outbound::{EgressPolicy, Outbound, OutboundError, Timeouts};
+use crate::receipts::Receipts;
 use crate::registry::Registry;
 use crate::storage::{SchemaError, Storage};
 use crate::telemetry::Metrics;
@@ -65,6 +66,7 @@ struct Parts {
     usage: Usage,
     conversations: Conversations,
     templates: Templates,
+    receipts: Receipts,
     metrics: Metrics,
 }
 
@@ -121,6 +123,8 @@ impl App {
             config.auth_mode,
             config.key_cache_ttl,
         );
+        let receipts = Receipts::new(storage.clone(), clock.clone(), config.receipt_keys.clone());
+        receipts.warn_of_idle_key();
         let usage = Usage::start(
             storage.clone(),
             clock.clone(),
@@ -144,6 +148,7 @@ impl App {
             usage,
             conversations,
             templates,
+            receipts,
             metrics,
         })))
     }
@@ -210,6 +215,10 @@ impl App {
 
     pub(crate) fn templates(&self) -> &Templates {
         &self.0.templates
+    }
+
+    pub(crate) fn receipts(&self) -> &Receipts {
+        &self.0.receipts
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

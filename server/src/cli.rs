@@ -1,7 +1,8 @@
-//! The command line: `serve` (the default), `migrate`, `keys`, `openapi`.
+//! The command line: `serve` (the default), `migrate`, `keys`, `receipts`, `openapi`.
 
 mod keys;
 mod migrate;
+mod receipts;
 mod serve;
 
 use std::collections::HashMap;
@@ -22,6 +23,11 @@ pub(crate) fn run() -> Outcome {
         println!("{}", App::openapi());
         return Ok(());
     }
+    if name == "receipts"
+        && let Some(outcome) = receipts::run_alone(arguments)
+    {
+        return outcome;
+    }
     let config = Config::from_settings(&settings)?;
     llmring_server::telemetry::start_logging(&settings)?;
     let runtime = tokio::runtime::Runtime::new()?;
@@ -29,6 +35,7 @@ pub(crate) fn run() -> Outcome {
         match name {
             "migrate" => migrate::run(arguments, config).await,
             "keys" => keys::run(arguments, config).await,
+            "receipts" => receipts::run(config).await,
             _ => serve::run(config).await,
         }
     })
@@ -46,6 +53,7 @@ fn command() -> Command {
         .subcommand(Command::new("serve").about("Run the server (the default)"))
         .subcommand(migrate::command())
         .subcommand(keys::command())
+        .subcommand(receipts::command())
         .subcommand(Command::new("openapi").about("Print the OpenAPI document"))
 }
 

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use receipt::{KeyRing, KeyRingError, SigningKey, VerifyingKey, read_key_set};
 use url::Url;
 
 pub use settings::{SETTINGS, Setting, Settings, Source};
@@ -38,6 +39,8 @@ pub struct Config {
     pub ledger: LedgerConfig,
     /// Conversations.
     pub conversations: ConversationsConfig,
+    /// The keys that sign and verify receipts.
+    pub receipt_keys: KeyRing,
     /// HTTP limits.
     pub http: HttpConfig,
 }
@@ -210,6 +213,7 @@ impl Config {
                 max_metadata_bytes: size(settings, "LLMRING_MAX_METADATA_BYTES", 2, 1 << 30)?,
             },
             conversations: conversations(settings)?,
+            receipt_keys: receipt_keys(settings)?,
             http: HttpConfig {
                 max_body_bytes: size(settings, "LLMRING_MAX_BODY_BYTES", 1024, 1 << 30)?,
                 request_timeout: seconds(settings, "LLMRING_REQUEST_TIMEOUT", 1)?,
@@ -379,6 +383,41 @@ fn registry_url(settings: &Settings) -> Result<Url, ConfigError> {
     Ok(url)
 }
 
+/// No refusal shows a key: the reasons name places, not characters.
+fn receipt_keys(settings: &Settings) -> Result<KeyRing, ConfigError> {
+    const PRIVATE: &str = "LLMRING_RECEIPTS_PRIVATE_KEY_B64";
+    const PUBLIC: &str = "LLMRING_RECEIPTS_PUBLIC_KEY_B64";
+    const KEY_ID: &str = "LLMRING_RECEIPTS_KEY_ID";
+    const OTHERS: &str = "LLMRING_RECEIPTS_OTHER_KEYS";
+    fn unusable(variable: &'static str) -> impl Fn(&dyn std::fmt::Display) -> ConfigError {
+        move |reason| ConfigError {
+            variable,
+            problem: format!("cannot be used: {reason}"),
+        }
+    }
+
+    let signing = settings.get(PRIVATE).map(SigningKey::from_base64url).transpose();
+    let signing = signing.map_err(|error| unusable(PRIVATE)(&error))?;
+    let verifying = settings.get(PUBLIC).map(VerifyingKey::from_base64url).transpose();
+    let verifying = verifying.map_err(|error| unusable(PUBLIC)(&error))?;
+    let others = settings.get(OTHERS).map(|text| read_key_set(text.as_bytes()));
+    let others = others.transpose().map_err(|error| unusable(OTHERS)(&error))?;
+    KeyRing::new(
+        settings.required(KEY_ID),
+        signing,
+        verifying,
+        others.unwrap_or_default(),
+    )
+    .map_err(|error| match error {
+        KeyRingError::KeyId => unusable(KEY_ID)(&error),
+        KeyRingError::KeysDiffer => ConfigError {
+            variable: PUBLIC,
+            problem: format!("is not the public key of {PRIVATE}"),
+        },
+        KeyRingError::DuplicateId(_) => unusable(OTHERS)(&error),
+    })
+}
+
 fn cors_origins(settings: &Settings) -> Result<Vec<String>, ConfigError> {
     const VARIABLE: &str = "LLMRING_CORS_ORIGINS";
     settings
@@ -416,6 +455,63 @@ mod tests {
         assert_eq!(config.port, 8000);
         assert!(matches!(config.database.location, DatabaseLocation::Sqlite(_)));
         assert!(config.cache.redis_url.is_none());
+        assert!(config.receipt_keys.public_keys().is_empty());
+    }
+
+    // RFC 8032 section 7.1, tests 1 and 2.
+    const SEED: &str = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A";
+    const PUBLIC: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+    const ANOTHER_PUBLIC: &str = "PUAXw-hDiVqStwqnTRt-vJyYLM8uxJaMwM1V8Sr0Zgw";
+
+    #[test]
+    fn a_public_key_is_derived_and_the_published_set_gives_its_window() {
+        let others = format!(
+            r#"[{{"kty":"OKP","crv":"Ed25519","kid":"now","x":"{PUBLIC}","not_before":"2026-01-01T00:00:00Z"}},
+                {{"kty":"OKP","crv":"Ed25519","kid":"old","x":"{ANOTHER_PUBLIC}"}}]"#
+        );
+        let keys = config(&[
+            ("LLMRING_RECEIPTS_PRIVATE_KEY_B64", SEED),
+            ("LLMRING_RECEIPTS_KEY_ID", "now"),
+            ("LLMRING_RECEIPTS_OTHER_KEYS", &others),
+        ])
+        .expect("keys")
+        .receipt_keys;
+        let ids: Vec<&str> = keys.public_keys().iter().map(receipt::PublicKey::id).collect();
+        assert_eq!(ids, ["now", "old"]);
+        let current = keys.current().expect("a current key");
+        assert_eq!(current.key().to_base64url(), PUBLIC);
+        assert!(current.window().not_before().is_some());
+    }
+
+    #[test]
+    fn receipt_keys_that_do_not_belong_together_are_refused_without_being_shown() {
+        const PRIVATE_KEY: &str = "LLMRING_RECEIPTS_PRIVATE_KEY_B64";
+        const PUBLIC_KEY: &str = "LLMRING_RECEIPTS_PUBLIC_KEY_B64";
+        const KEY_ID: &str = "LLMRING_RECEIPTS_KEY_ID";
+        const OTHER_KEYS: &str = "LLMRING_RECEIPTS_OTHER_KEYS";
+        let same_id = format!(r#"[{{"kty":"OKP","crv":"Ed25519","kid":"default","x":"{ANOTHER_PUBLIC}"}}]"#);
+        let private = format!(r#"[{{"kty":"OKP","crv":"Ed25519","kid":"k","x":"{PUBLIC}","d":"{SEED}"}}]"#);
+        for (variables, culprit) in [
+            (vec![(PRIVATE_KEY, &SEED[..40])], PRIVATE_KEY),
+            (
+                vec![(PRIVATE_KEY, SEED), (PUBLIC_KEY, ANOTHER_PUBLIC)],
+                PUBLIC_KEY,
+            ),
+            (vec![(PUBLIC_KEY, "AAAA")], PUBLIC_KEY),
+            (vec![(PRIVATE_KEY, SEED), (KEY_ID, "two\nlines")], KEY_ID),
+            (vec![(OTHER_KEYS, "[{}]")], OTHER_KEYS),
+            (vec![(OTHER_KEYS, private.as_str())], OTHER_KEYS),
+            (
+                vec![(PRIVATE_KEY, SEED), (OTHER_KEYS, same_id.as_str())],
+                OTHER_KEYS,
+            ),
+        ] {
+            let error = config(&variables).expect_err(culprit);
+            assert!(error.starts_with(culprit), "{error}");
+            assert!(!error.contains(&SEED[..8]) && !error.contains('\n'), "{error}");
+        }
+        let config = config(&[(PRIVATE_KEY, SEED)]).expect("a key");
+        assert!(!format!("{config:?}").contains(&SEED[..8]));
     }
 
     #[test]

@@ -21,12 +21,12 @@ pub enum Error {
         /// As asked for.
         id: String,
     },
+    /// The request can be read, keeps the rules, and is refused for what it says or for how the server is set up.
+    #[error("{0}")]
+    Refused(String),
     /// The request contradicts what is stored.
     #[error("{0}")]
     Conflict(String),
-    /// The server is set up not to do this.
-    #[error("{0}")]
-    Refused(String),
     /// A queue is full.
     #[error("{what} is busy: try again in a moment")]
     Busy {
@@ -43,6 +43,24 @@ pub enum Error {
         /// What it said.
         #[source]
         source: Option<DbErr>,
+    },
+    /// The operator has not set what this needs.
+    #[error("no {what} is configured ({setting})")]
+    NotConfigured {
+        /// Such as `signing key`.
+        what: &'static str,
+        /// The setting's variable.
+        setting: &'static str,
+    },
+    /// Something stored is not what was stored.
+    #[error("the stored {what} {id} is damaged or was tampered with; it is not shown")]
+    Tampered {
+        /// Such as `receipt`.
+        what: &'static str,
+        /// Its id.
+        id: String,
+        /// How it was noticed.
+        reason: String,
     },
     /// The database refused something that it should not have.
     #[error("the server could not complete this request")]

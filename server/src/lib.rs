@@ -32,6 +32,9 @@ pub mod conversations;
 /// What conversations start from.
 pub mod templates;
 
+/// Signed statements about calls.
+pub mod receipts;
+
 /// What tokens cost.
 pub mod prices;
 

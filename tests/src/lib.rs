@@ -29,7 +29,7 @@ pub use answer::{Answer, header};
 pub use database::TestDatabase;
 pub use eventually::{DEADLINE, eventually};
 pub use proxy::{Proxy, Traffic};
-pub use python::{Finished, python};
+pub use python::{Finished, python, python_with_input};
 pub use registry::{FIXTURE, RegistryFixture};
 pub use server::{Log, Server, ServerBuilder, program};
 pub use stand_in::{Incoming, Reply, StandIn};

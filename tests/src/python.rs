@@ -38,6 +38,15 @@ impl Finished {
 ///
 /// When there is none, or when it takes longer than `deadline`.
 pub async fn python(arguments: &[&str], environment: &[(&str, &str)], deadline: Duration) -> Finished {
+    run(arguments, environment, "", deadline).await
+}
+
+/// As [`python`], with text on standard input.
+pub async fn python_with_input(arguments: &[&str], input: &str, deadline: Duration) -> Finished {
+    run(arguments, &[], input, deadline).await
+}
+
+async fn run(arguments: &[&str], environment: &[(&str, &str)], input: &str, deadline: Duration) -> Finished {
     let interpreter = std::env::var("LLMRING_TEST_PYTHON").unwrap_or_else(|_| {
         panic!(
             "LLMRING_TEST_PYTHON is not set: run `make test`, or set it to a Python with tests/python/requirements.txt"
@@ -62,7 +71,7 @@ pub async fn python(arguments: &[&str], environment: &[(&str, &str)], deadline: 
         .env("HOME", directory.path())
         .envs(environment.iter().copied())
         .current_dir(directory.path());
-    finish(command, "", deadline).await
+    finish(command, input, deadline).await
 }
 
 pub(crate) async fn finish(mut command: Command, input: &str, deadline: Duration) -> Finished {

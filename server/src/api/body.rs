@@ -5,7 +5,11 @@
 
 mod strict;
 
+use std::marker::PhantomData;
+
+use bytes::Bytes;
 use poem::{IntoResponse, Request, RequestBody, Response};
+use poem_openapi::error::ContentTypeError;
 use poem_openapi::payload::{Json, ParsePayload, Payload};
 use poem_openapi::registry::{
     MetaMediaType, MetaRequest, MetaResponse, MetaResponses, MetaSchemaRef, Registry,
@@ -43,10 +47,13 @@ impl<T: Type + DeserializeOwned> ParsePayload for Body<T> {
     const IS_REQUIRED: bool = true;
 
     async fn from_request(request: &Request, body: &mut RequestBody) -> poem::Result<Self> {
-        let limit = App::of(request).config().http.max_body_bytes;
-        let bytes = body.take()?.into_bytes_limit(limit).await?;
-        Ok(Self(read(&bytes)?))
+        Ok(Self(read(&bytes(request, body).await?)?))
     }
+}
+
+async fn bytes(request: &Request, body: &mut RequestBody) -> poem::Result<Bytes> {
+    let limit = App::of(request).config().http.max_body_bytes;
+    Ok(body.take()?.into_bytes_limit(limit).await?)
 }
 
 impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for Body<T> {
@@ -74,17 +81,58 @@ impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for Body<T> {
         body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        use poem_openapi::error::ContentTypeError;
-        match request.content_type() {
-            Some(content_type) if Self::check_content_type(content_type) => {
-                <Self as ParsePayload>::from_request(request, body).await
-            }
-            Some(content_type) => Err(ContentTypeError::NotSupported {
-                content_type: content_type.to_owned(),
-            }
-            .into()),
-            None => Err(ContentTypeError::ExpectContentType.into()),
-        }
+        expect_json(request)?;
+        <Self as ParsePayload>::from_request(request, body).await
+    }
+}
+
+fn expect_json(request: &Request) -> Result<(), ContentTypeError> {
+    match request.content_type() {
+        Some(content_type) if Json::<serde_json::Value>::check_content_type(content_type) => Ok(()),
+        Some(content_type) => Err(ContentTypeError::NotSupported {
+            content_type: content_type.to_owned(),
+        }),
+        None => Err(ContentTypeError::ExpectContentType),
+    }
+}
+
+/// A JSON request body that is described as a `T` and handed on unread, for a reader that is stricter than [`Body`]'s.
+#[derive(Debug)]
+pub(crate) struct Unread<T> {
+    pub(crate) text: Bytes,
+    described: PhantomData<T>,
+}
+
+impl<'a, T: Type> ApiExtractor<'a> for Unread<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        Some(MetaRequest {
+            description: None,
+            content: vec![MetaMediaType {
+                content_type: "application/json",
+                schema: T::schema_ref(),
+            }],
+            required: true,
+        })
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _options: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        expect_json(request)?;
+        Ok(Self {
+            text: bytes(request, body).await?,
+            described: PhantomData,
+        })
     }
 }
 

@@ -76,6 +76,11 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, detail)
     }
 
+    /// 404: there is no such thing.
+    pub(crate) fn not_found(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, detail)
+    }
+
     /// 422: the request can be read and breaks rules.
     pub(crate) fn invalid(violations: Vec<Violation>) -> Self {
         Error::Invalid(violations).into()
@@ -143,20 +148,29 @@ impl Problem {
     }
 }
 
-/// A validator's refusal as a sentence: `verification failed. maximum(500, exclusive: false)` says little to a person.
+/// A parameter's refusal as a sentence: `verification failed. maximum(500, exclusive: false)` and
+/// `failed to parse "string": is not … (occurred while parsing "optional_string")` say little to a person.
 fn in_words(reason: &str) -> String {
-    let Some(rule) = reason.strip_prefix("verification failed. ") else {
-        return reason.to_owned();
-    };
-    let bound = |name: &str| {
-        let rest = rule.strip_prefix(name)?.strip_prefix('(')?;
-        rest.split([',', ')']).next().map(str::to_owned)
-    };
-    match (bound("minimum"), bound("maximum")) {
-        (Some(least), _) => format!("must be at least {least}"),
-        (_, Some(most)) => format!("must be at most {most}"),
-        (None, None) => rule.to_owned(),
+    if let Some(rule) = reason.strip_prefix("verification failed. ") {
+        let bound = |name: &str| {
+            let rest = rule.strip_prefix(name)?.strip_prefix('(')?;
+            rest.split([',', ')']).next().map(str::to_owned)
+        };
+        return match (bound("minimum"), bound("maximum")) {
+            (Some(least), _) => format!("must be at least {least}"),
+            (_, Some(most)) => format!("must be at most {most}"),
+            (None, None) => rule.to_owned(),
+        };
     }
+    let cause = reason
+        .strip_prefix("failed to parse \"")
+        .and_then(|rest| rest.split_once("\": "))
+        .map_or(reason, |(_, cause)| cause);
+    cause
+        .split(" (occurred while parsing ")
+        .next()
+        .unwrap_or(cause)
+        .to_owned()
 }
 
 /// Logged here, once, with what the caller must not read.
@@ -168,14 +182,19 @@ impl From<Error> for Problem {
                 errors: Some(violations.into_iter().map(ProblemError::from).collect()),
                 ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
             },
-            Error::NotFound { .. } => Self::new(StatusCode::NOT_FOUND, detail),
-            Error::Conflict(_) => Self::new(StatusCode::CONFLICT, detail),
+            Error::NotFound { .. } => Self::not_found(detail),
             Error::Refused(_) => Self::malformed(detail),
+            Error::Conflict(_) => Self::new(StatusCode::CONFLICT, detail),
             Error::Busy { retry_after, what: _ } => Self::unavailable(detail, retry_after),
             Error::Unavailable { what, source } => {
                 let error = source.map(|source| source.to_string());
                 tracing::warn!(error, "{what} is not available");
                 Self::unavailable(detail, Duration::from_secs(5))
+            }
+            Error::NotConfigured { .. } => Self::new(StatusCode::SERVICE_UNAVAILABLE, detail),
+            Error::Tampered { what, id, reason } => {
+                tracing::error!(id, reason, "a stored {what} is damaged or was tampered with");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
             }
             Error::Database(source) => Self::internal(&source),
             Error::Corrupt { what, source } => Self::internal(&format!("{what}: {source}")),

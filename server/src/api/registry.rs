@@ -11,8 +11,8 @@ use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaRespon
 use poem_openapi::types::Type;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
-use super::Tag;
 use super::problem::Problem;
+use super::{Tag, conditional};
 use crate::app::App;
 use crate::error::Violation;
 use crate::registry::{Document, Filter};
@@ -135,21 +135,13 @@ struct RegistryAnswer {
 
 impl RegistryAnswer {
     fn of(document: &Document, freshness: Freshness, if_none_match: Option<String>) -> Self {
-        let at_hand = if_none_match.is_some_and(|tags| matches(&tags, &document.etag));
+        let at_hand = if_none_match.is_some_and(|tags| conditional::matches(&tags, &document.etag));
         Self {
             body: (!at_hand).then(|| document.body.clone()),
             etag: document.etag.clone(),
             freshness,
         }
     }
-}
-
-/// Whether `If-None-Match` names `etag`; weak comparison (RFC 9110 section 13.1.2).
-fn matches(if_none_match: &str, etag: &str) -> bool {
-    if_none_match
-        .split(',')
-        .map(str::trim)
-        .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
 
 impl IntoResponse for RegistryAnswer {

@@ -146,22 +146,21 @@ fn allowed_methods(document: &str) -> HashMap<String, HeaderValue> {
                 .map(|method| method.to_uppercase())
                 .collect();
             let value = HeaderValue::from_str(&methods.join(", ")).ok()?;
-            Some((as_routed(path), value))
+            Some((route_of(path), value))
         })
         .collect()
 }
 
-/// A path of the document as the router has it, which numbers parameters: `/logs/{log_id}/cost` is `/logs/:param0/cost`.
-fn as_routed(path: &str) -> String {
-    let mut numbers = 0..;
-    let steps = path.split('/').map(|step| match step.strip_prefix('{') {
-        Some(_) => numbers
+/// A path of the document as the router has it: poem-openapi numbers the parameters.
+fn route_of(path: &str) -> String {
+    let mut parameters = 0..;
+    let segments = path.split('/').map(|segment| match segment.starts_with('{') {
+        true => parameters
             .next()
-            .map(|number| format!(":param{number}"))
-            .unwrap_or_default(),
-        None => step.to_owned(),
+            .map_or_else(String::new, |number| format!(":param{number}")),
+        false => segment.to_owned(),
     });
-    steps.collect::<Vec<_>>().join("/")
+    segments.collect::<Vec<_>>().join("/")
 }
 
 /// No parameter means anything with U+0000 in it, and PostgreSQL cannot hold one.

@@ -18,7 +18,9 @@ use super::problem::Problem;
 use super::{Tag, idempotency};
 use crate::app::App;
 use crate::usage::{DateRange, Grouping, LogFilter, Page, Zone};
-use wire::{CostExplanation, GroupBy, LogFormat, LogRequest, LogResponse, LogsRequest, Stats, UsageLog};
+use wire::{CostExplanation, GroupBy, LogFormat, LogRequest, LogResponse, LogsRequest, Stats};
+
+pub(super) use wire::UsageLog;
 
 pub(super) struct UsageApi;
 

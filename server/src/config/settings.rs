@@ -127,6 +127,30 @@ pub const SETTINGS: &[Setting] = &[
         "How long a checked key is remembered; a revoked key works for at most this long",
     ),
     setting(
+        "LLMRING_RECEIPTS_PRIVATE_KEY_B64",
+        "KEY",
+        None,
+        "Ed25519 key that signs receipts, base64url; `receipts keygen` makes one",
+    ),
+    setting(
+        "LLMRING_RECEIPTS_PUBLIC_KEY_B64",
+        "KEY",
+        None,
+        "Its public key, base64url; derived from the private key when absent",
+    ),
+    setting(
+        "LLMRING_RECEIPTS_KEY_ID",
+        "ID",
+        Some("default"),
+        "The name under which receipts and the published keys mention it",
+    ),
+    setting(
+        "LLMRING_RECEIPTS_OTHER_KEYS",
+        "JWKS",
+        None,
+        "Retired and upcoming public keys: a JSON array as `/receipts/public-keys.json` publishes it",
+    ),
+    setting(
         "LLMRING_CORS_ORIGINS",
         "ORIGINS",
         Some("http://localhost:5173,http://localhost:5174,*"),

@@ -14,7 +14,17 @@ const PUBLIC: &[&str] = &[
     "GET /registry",
     "GET /registry.json",
     "GET /registry/v/{version}/registry.json",
+    "GET /receipts/public-key.pem",
+    "GET /receipts/public-key.jwk",
+    "GET /receipts/public-keys.json",
+    "GET /api/v1/receipts/public-key.pem",
+    "GET /api/v1/receipts/public-key.jwk",
+    "GET /api/v1/receipts/public-keys.json",
+    "POST /api/v1/receipts/verify",
 ];
+
+/// RFC 8032 section 7.1, test 1.
+const SIGNING_KEY: &str = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A";
 
 struct Operation {
     method: Method,
@@ -77,6 +87,14 @@ async fn owned(actor: &Actor, parameter: &str) -> String {
             let template = json!({"name": "a template"});
             actor.post("/api/v1/templates", &template).await.ok().id()
         }
+        "receipt_id" => actor
+            .post(
+                "/api/v1/receipts/issue",
+                &json!({"model": "m", "tokens": {"input": 1, "output": 1}, "cost": {"amount": "1"}}),
+            )
+            .await
+            .ok()
+            .id(),
         _ => panic!("no scenario makes something for {{{parameter}}} yet: add it here"),
     }
 }
@@ -128,7 +146,7 @@ on_both_databases! {
     }
 
     async fn an_id_of_another_project_is_404_in_every_operation(db: TestDatabase) {
-        let server = Server::on(&db).start().await;
+        let server = Server::on(&db).with("LLMRING_RECEIPTS_PRIVATE_KEY_B64", SIGNING_KEY).start().await;
         let (alice, bob) = (server.actor("alice"), server.actor("bob"));
         let mut walked = 0;
         for operation in operations(&alice).await {
@@ -226,7 +244,9 @@ async fn openapi_document_is_valid() {
 async fn openapi_document_tells_the_truth_to_a_fuzzer() {
     const AT_MOST: Duration = Duration::from_secs(400);
     let db = TestDatabase::sqlite();
-    let server = Server::on(&db).with("LLMRING_AUTH_MODE", "strict");
+    let server = Server::on(&db)
+        .with("LLMRING_AUTH_MODE", "strict")
+        .with("LLMRING_RECEIPTS_PRIVATE_KEY_B64", SIGNING_KEY);
     let key = server
         .run(&["keys", "create", "--project", "fuzzer"])
         .await

@@ -11,6 +11,7 @@ mod errors;
 mod idempotency;
 mod keys;
 mod prices;
+mod receipts;
 mod registry;
 mod schema;
 mod service;

@@ -16,6 +16,10 @@ pub mod idempotency_key;
 
 pub mod registry_file;
 
+pub mod receipt;
+
+pub mod receipt_log;
+
 pub mod conversation;
 
 pub mod message;

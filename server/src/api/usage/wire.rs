@@ -199,7 +199,7 @@ impl From<CostSource> for WireCostSource {
 
 /// One logged call.
 #[derive(Debug, Serialize, Deserialize, Object)]
-pub(super) struct UsageLog {
+pub(in crate::api) struct UsageLog {
     /// UUIDv7.
     id: Uuid,
     /// When it was accepted.

@@ -1,0 +1,137 @@
+//! Links between receipts and the usage logs they certify.
+
+use entity::ids::ProjectId;
+use entity::{receipt_log, usage_log};
+use sea_orm::sea_query::{Expr, Query};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, IntoActiveModel,
+    QueryFilter, QueryOrder, QuerySelect, QueryTrait, Statement,
+};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::selection::Selection;
+
+/// Ids read at a time.
+const CHUNK: u64 = 5000;
+
+/// ASCII `rcpt`: these advisory locks are two numbers, the migrations' lock is one, so that they never meet.
+const LOCK_SPACE: i32 = 0x72_63_70_74;
+
+/// Which logs a receipt certifies, in 32 bytes.
+pub(super) struct LogsDigest {
+    /// How many.
+    pub(super) count: u64,
+    /// SHA-256, in hex, over their ids: ascending, each as lower-case text with hyphens and a line feed.
+    pub(super) sha256: String,
+}
+
+/// Makes other calls for the project wait until the transaction ends. On SQLite a transaction that writes is alone anyway.
+///
+/// On PostgreSQL the transaction must be `READ COMMITTED`: statements after the lock then see what its last holder committed.
+pub(super) async fn lock(transaction: &DatabaseTransaction, project: ProjectId) -> Result<(), DbErr> {
+    if transaction.get_database_backend() != DbBackend::Postgres {
+        return Ok(());
+    }
+    // The end of a project's id is random or a hash; two projects that share these bits wait for each other, no more.
+    let [.., a, b, c, d] = *project.0.as_bytes();
+    let statement = Statement::from_sql_and_values(
+        DbBackend::Postgres,
+        "SELECT pg_advisory_xact_lock($1, $2)",
+        [LOCK_SPACE.into(), i32::from_be_bytes([a, b, c, d]).into()],
+    );
+    transaction.execute_raw(statement).await.map(drop)
+}
+
+/// Links the selected logs to the receipt, in one statement, and returns how many there are.
+pub(super) async fn pick(
+    transaction: &DatabaseTransaction,
+    project: ProjectId,
+    receipt_id: &str,
+    selection: &Selection,
+) -> Result<u64, DbErr> {
+    use receipt_log::Column;
+    let logs = usage_log::Entity::of(project)
+        .filter(selection.condition(project))
+        .select_only()
+        .column(usage_log::Column::ProjectId)
+        .column(usage_log::Column::Id)
+        .expr(Expr::val(receipt_id))
+        .into_query();
+    let mut insert = Query::insert();
+    insert
+        .into_table(receipt_log::Entity)
+        .columns([Column::ProjectId, Column::LogId, Column::ReceiptId])
+        .select_from(logs)
+        .map_err(|error| DbErr::Query(sea_orm::RuntimeErr::Internal(error.to_string())))?;
+    Ok(transaction.execute(&insert).await?.rows_affected())
+}
+
+/// Links one log that nobody else can see yet.
+pub(super) async fn link(
+    transaction: &DatabaseTransaction,
+    log: &usage_log::Model,
+    receipt_id: String,
+) -> Result<(), DbErr> {
+    let link = receipt_log::Model {
+        project_id: log.project_id,
+        log_id: log.id,
+        receipt_id,
+    };
+    receipt_log::Entity::insert(link.into_active_model())
+        .exec_without_returning(transaction)
+        .await
+        .map(drop)
+}
+
+/// The digest of what is linked to the receipt. Reads a few thousand ids at a time, however many there are.
+pub(super) async fn digest(
+    connection: &impl ConnectionTrait,
+    project: ProjectId,
+    receipt_id: &str,
+) -> Result<LogsDigest, DbErr> {
+    let mut hash = Sha256::new();
+    let mut count = 0;
+    let mut last: Option<Uuid> = None;
+    loop {
+        let mut select = receipt_log::Entity::of(project)
+            .filter(receipt_log::Column::ReceiptId.eq(receipt_id))
+            .order_by_asc(receipt_log::Column::LogId)
+            .limit(CHUNK);
+        if let Some(last) = last {
+            select = select.filter(receipt_log::Column::LogId.gt(last));
+        }
+        let ids: Vec<Uuid> = select
+            .select_only()
+            .column(receipt_log::Column::LogId)
+            .into_tuple()
+            .all(connection)
+            .await?;
+        for id in &ids {
+            add(&mut hash, *id);
+        }
+        count += ids.len() as u64;
+        last = ids.last().copied();
+        if last.is_none() {
+            return Ok(LogsDigest {
+                count,
+                sha256: hex::encode(hash.finalize()),
+            });
+        }
+    }
+}
+
+/// The digest of one log.
+pub(super) fn digest_of_one(id: Uuid) -> LogsDigest {
+    let mut hash = Sha256::new();
+    add(&mut hash, id);
+    LogsDigest {
+        count: 1,
+        sha256: hex::encode(hash.finalize()),
+    }
+}
+
+fn add(hash: &mut Sha256, id: Uuid) {
+    hash.update(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()));
+    hash.update(b"\n");
+}
