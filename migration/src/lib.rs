@@ -9,6 +9,7 @@ use sea_orm_migration::prelude::*;
 mod m20261123_000001_usage;
 mod m20261123_000002_registry_files;
 mod m20261123_000003_receipts;
+mod m20261123_000004_conversations;
 
 /// All steps, oldest first.
 pub struct Migrator;
@@ -20,6 +21,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000001_usage::Migration),
             Box::new(m20261123_000002_registry_files::Migration),
             Box::new(m20261123_000003_receipts::Migration),
+            Box::new(m20261123_000004_conversations::Migration),
         ]
     }
 }

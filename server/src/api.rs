@@ -5,11 +5,14 @@ use poem::{EndpointExt, Response, Route};
 use poem_openapi::{OpenApiService, Tags};
 
 use crate::app::App;
+use alias::WithoutPrefix;
 use shell::Shell;
 
+mod alias;
 mod auth;
 mod body;
 mod conditional;
+mod conversations;
 mod cors;
 mod docs;
 mod idempotency;
@@ -21,6 +24,7 @@ mod request_id;
 mod scalar;
 mod service;
 mod shell;
+mod templates;
 mod usage;
 
 /// How the document groups operations.
@@ -30,6 +34,10 @@ enum Tag {
     Service,
     /// What calls used and cost.
     Usage,
+    /// What was said, in order, with totals.
+    Conversations,
+    /// What conversations start from.
+    Templates,
     /// Signed statements about calls, which anybody can verify.
     Receipts,
     /// Models and their prices.
@@ -39,6 +47,9 @@ enum Tag {
 type Apis = (
     service::ServiceApi,
     usage::UsageApi,
+    conversations::ConversationsApi,
+    WithoutPrefix<conversations::ConversationsApi>,
+    templates::TemplatesApi,
     receipts::ReceiptsApi,
     receipts::PublicKeysApi,
     registry::RegistryApi,
@@ -49,6 +60,9 @@ fn service() -> OpenApiService<Apis, ()> {
         (
             service::ServiceApi,
             usage::UsageApi,
+            conversations::ConversationsApi,
+            WithoutPrefix(conversations::ConversationsApi),
+            templates::TemplatesApi,
             receipts::ReceiptsApi,
             receipts::PublicKeysApi,
             registry::RegistryApi,

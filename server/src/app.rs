@@ -10,12 +10,14 @@ use crate::api;
 use crate::cache::{Cache, CacheError};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::conversations::Conversations;
 use crate::keys::Keys;
 use crate::outbound::{EgressPolicy, Outbound, OutboundError, Timeouts};
 use crate::receipts::Receipts;
 use crate::registry::Registry;
 use crate::storage::{SchemaError, Storage};
 use crate::telemetry::Metrics;
+use crate::templates::Templates;
 use crate::usage::Usage;
 
 /// A running server without its listener. Clones are handles to the same server.
@@ -62,6 +64,8 @@ struct Parts {
     keys: Keys,
     registry: Registry,
     usage: Usage,
+    conversations: Conversations,
+    templates: Templates,
     receipts: Receipts,
     metrics: Metrics,
 }
@@ -121,7 +125,20 @@ impl App {
         );
         let receipts = Receipts::new(storage.clone(), clock.clone(), config.receipt_keys.clone());
         receipts.warn_of_idle_key();
-        let usage = Usage::start(storage.clone(), clock, registry.clone(), &config.ledger, &metrics);
+        let usage = Usage::start(
+            storage.clone(),
+            clock.clone(),
+            registry.clone(),
+            &config.ledger,
+            &metrics,
+        );
+        let conversations = Conversations::start(
+            storage.clone(),
+            clock.clone(),
+            usage.clone(),
+            &config.conversations,
+        );
+        let templates = Templates::new(storage.clone(), clock, conversations.clone());
         Ok(Self(Arc::new(Parts {
             config,
             storage,
@@ -129,6 +146,8 @@ impl App {
             keys,
             registry,
             usage,
+            conversations,
+            templates,
             receipts,
             metrics,
         })))
@@ -146,6 +165,7 @@ impl App {
 
     /// Writes what was accepted, stops the background work and closes the database. Call it when no request is under way.
     pub async fn shutdown(&self) {
+        self.0.conversations.shutdown();
         self.0.usage.shutdown().await;
         self.0.registry.shutdown().await;
         if let Err(error) = self.0.storage.clone().close().await {
@@ -187,6 +207,14 @@ impl App {
 
     pub(crate) fn usage(&self) -> &Usage {
         &self.0.usage
+    }
+
+    pub(crate) fn conversations(&self) -> &Conversations {
+        &self.0.conversations
+    }
+
+    pub(crate) fn templates(&self) -> &Templates {
+        &self.0.templates
     }
 
     pub(crate) fn receipts(&self) -> &Receipts {

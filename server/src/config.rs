@@ -15,6 +15,9 @@ use url::Url;
 
 pub use settings::{SETTINGS, Setting, Settings, Source};
 
+/// Longest retention of messages: a century.
+pub const MAX_RETENTION_DAYS: u32 = 36_525;
+
 /// Everything the server can be told, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -34,6 +37,8 @@ pub struct Config {
     pub registry: RegistryConfig,
     /// The usage ledger.
     pub ledger: LedgerConfig,
+    /// Conversations.
+    pub conversations: ConversationsConfig,
     /// The keys that sign and verify receipts.
     pub receipt_keys: KeyRing,
     /// HTTP limits.
@@ -130,6 +135,30 @@ pub struct LedgerConfig {
     pub patience: Duration,
 }
 
+/// Conversations.
+#[derive(Clone, Debug)]
+pub struct ConversationsConfig {
+    /// Whether they are recorded at all.
+    pub tracking: bool,
+    /// What is kept of messages.
+    pub logging_level: LoggingLevel,
+    /// From what age on messages are old, in days.
+    pub retention_days: u32,
+    /// Whether old messages are deleted without being asked.
+    pub automatic_retention: bool,
+}
+
+/// What is kept of a message. Of two levels the lesser is the stricter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LoggingLevel {
+    /// Nothing.
+    None,
+    /// Everything but what was said; of that the hash.
+    Metadata,
+    /// Everything.
+    Full,
+}
+
 /// HTTP limits.
 #[derive(Clone, Debug)]
 pub struct HttpConfig {
@@ -186,6 +215,7 @@ impl Config {
                 max_metadata_bytes: size(settings, "LLMRING_MAX_METADATA_BYTES", 2, 1 << 30)?,
                 patience: seconds(settings, "LLMRING_REQUEST_TIMEOUT", 1)?,
             },
+            conversations: conversations(settings)?,
             receipt_keys: receipt_keys(settings)?,
             http: HttpConfig {
                 max_body_bytes: size(settings, "LLMRING_MAX_BODY_BYTES", 1024, 1 << 30)?,
@@ -294,6 +324,37 @@ fn schema_name(settings: &Settings, variable: &'static str) -> Result<String, Co
         ));
     }
     Ok(name.to_owned())
+}
+
+fn conversations(settings: &Settings) -> Result<ConversationsConfig, ConfigError> {
+    const LEVEL: &str = "LLMRING_MESSAGE_LOGGING_LEVEL";
+    const RETENTION: &str = "LLMRING_MESSAGE_RETENTION";
+    const DAYS: &str = "LLMRING_MESSAGE_RETENTION_DAYS";
+    let days = whole(settings, DAYS, 0, u64::from(MAX_RETENTION_DAYS))?;
+    Ok(ConversationsConfig {
+        tracking: boolean(settings, "LLMRING_ENABLE_CONVERSATION_TRACKING")?,
+        logging_level: match settings.required(LEVEL) {
+            "full" => LoggingLevel::Full,
+            "metadata" => LoggingLevel::Metadata,
+            "none" => LoggingLevel::None,
+            other => return Err(refused(LEVEL, other, "`full`, `metadata` or `none`")),
+        },
+        retention_days: u32::try_from(days).unwrap_or(MAX_RETENTION_DAYS),
+        automatic_retention: match settings.required(RETENTION) {
+            "manual" => false,
+            "auto" => true,
+            other => return Err(refused(RETENTION, other, "`manual` or `auto`")),
+        },
+    })
+}
+
+fn boolean(settings: &Settings, variable: &'static str) -> Result<bool, ConfigError> {
+    let value = settings.required(variable);
+    match value.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err(refused(variable, value, "`true` or `false`")),
+    }
 }
 
 fn redis_url(settings: &Settings) -> Result<Option<String>, ConfigError> {
@@ -482,6 +543,10 @@ mod tests {
             ("LLMRING_CACHE_TTL", "-1"),
             ("LLMRING_CORS_ORIGINS", "https://a.example/path"),
             ("LLMRING_REGISTRY_BASE_URL", "ftp://a.example/"),
+            ("LLMRING_ENABLE_CONVERSATION_TRACKING", "perhaps"),
+            ("LLMRING_MESSAGE_LOGGING_LEVEL", "some"),
+            ("LLMRING_MESSAGE_RETENTION_DAYS", "-1"),
+            ("LLMRING_MESSAGE_RETENTION", "sometimes"),
         ] {
             let error = config(&[(variable, value)]).expect_err(variable);
             assert!(error.starts_with(variable), "{error}");

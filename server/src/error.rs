@@ -21,7 +21,7 @@ pub enum Error {
         /// As asked for.
         id: String,
     },
-    /// The request can be read, keeps the rules, and is refused for what it says.
+    /// The request can be read, keeps the rules, and is refused for what it says or for how the server is set up.
     #[error("{0}")]
     Refused(String),
     /// The request contradicts what is stored.

@@ -26,6 +26,12 @@ pub mod keys;
 /// The usage ledger and its questions.
 pub mod usage;
 
+/// What was said, in order, with totals.
+pub mod conversations;
+
+/// What conversations start from.
+pub mod templates;
+
 /// Signed statements about calls.
 pub mod receipts;
 

@@ -2,6 +2,8 @@
 //!
 //! A report is priced against the registry's copy in memory, then handed to the ledger, and acknowledged when it is committed.
 
+mod belonging;
+pub(crate) mod idempotency;
 mod ledger;
 mod period;
 mod query;
@@ -15,6 +17,7 @@ use chrono::{DateTime, Utc};
 use entity::ids::ProjectId;
 use entity::usage_log::{self, CostSource};
 use entity::usd::Usd;
+use sea_orm::{DatabaseTransaction, DbErr};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -25,6 +28,7 @@ use crate::prices::{self, PriceBasis, Priced};
 use crate::registry::Registry;
 use crate::storage::Storage;
 use crate::telemetry::Metrics;
+use belonging::Reported;
 use ledger::{Entry, Ledger};
 
 pub use ledger::IdempotencyKey;
@@ -35,6 +39,9 @@ pub use stats::{Statistics, Sums};
 
 /// How long a report waits for the registry's very first copy.
 const FIRST_PRICES: Duration = Duration::from_secs(3);
+
+/// The profile of a report that names none.
+pub(crate) const DEFAULT_PROFILE: &str = "default";
 
 /// The usage of all projects.
 #[derive(Clone, Debug)]
@@ -124,11 +131,55 @@ impl Usage {
             self.registry.wait_for_first_attempt(FIRST_PRICES).await;
         }
         let logged_at = self.clock.now();
-        let rows = reports
+        let reports = reports
             .into_iter()
-            .map(|report| self.row(project, logged_at, report))
+            .map(|report| {
+                let names = belonging::names(&report);
+                let row = self.row(project, logged_at, report)?;
+                Ok(Reported { row, names })
+            })
             .collect::<Result<Vec<_>>>()?;
-        self.ledger.record(Entry { project, rows, key }).await
+        self.ledger
+            .record(Entry {
+                project,
+                reports,
+                key,
+            })
+            .await
+    }
+
+    /// The priced row of `report`, which is not recorded yet: see [`Usage::record_in`].
+    pub(crate) async fn prepare(
+        &self,
+        project: ProjectId,
+        logged_at: DateTime<Utc>,
+        report: CallReport,
+    ) -> Result<usage_log::Model> {
+        report::check_one(&report, self.max_metadata_bytes)?;
+        if report.cost.is_none() {
+            self.registry.wait_for_first_attempt(FIRST_PRICES).await;
+        }
+        self.row(project, logged_at, report)
+    }
+
+    /// Records a row in a transaction that records other things too; a log of the same call that follows completes it. The totals
+    /// of the conversation that the row names are the caller's to keep.
+    pub(crate) async fn record_in(
+        &self,
+        transaction: &DatabaseTransaction,
+        row: &usage_log::Model,
+    ) -> Result<()> {
+        let record = async {
+            sql::insert_rows(transaction, &[row]).await?;
+            sql::change_rollups(transaction, &[row], &[]).await?;
+            belonging::await_log(transaction, row).await
+        };
+        record.await.map_err(refusal)
+    }
+
+    /// Counts rows that [`Usage::record_in`] recorded, once they are committed.
+    pub(crate) fn committed(&self, rows: u64) {
+        self.ledger.committed(rows);
     }
 
     /// The row that a report becomes.
@@ -231,6 +282,20 @@ impl Usage {
     pub async fn shutdown(&self) {
         self.ledger.shutdown().await;
     }
+}
+
+/// What a caller is told when the database refuses to add something up.
+pub(crate) fn refusal(error: DbErr) -> Error {
+    if sql::is_overflow(&error) {
+        beyond_counting()
+    } else {
+        error.into()
+    }
+}
+
+/// A sum that would leave the range of its column.
+fn beyond_counting() -> Error {
+    Violation::body(&["cost"], "would take totals beyond what can be counted").into()
 }
 
 impl Acknowledgement {

@@ -94,6 +94,15 @@ impl Problem {
         }
     }
 
+    /// The same problem, found on a line of a body that has many.
+    pub(crate) fn on_line(mut self, number: usize) -> Self {
+        self.detail = format!("line {number}: {}", self.detail).into();
+        for error in self.errors.iter_mut().flatten() {
+            error.loc.insert(1, number.to_string());
+        }
+        self
+    }
+
     /// What poem, its extractors and its router refuse, in the same envelope.
     pub(crate) fn from_poem(error: &poem::Error) -> Self {
         if let Some(error) = error.downcast_ref::<ParseParamError>() {

@@ -193,6 +193,11 @@ impl JsonObject {
     }
 
     /// The text.
+    pub(crate) fn get(&self) -> &str {
+        self.0.get()
+    }
+
+    /// The text.
     pub(crate) fn into_text(self) -> String {
         Box::<str>::from(self.0).into_string()
     }
@@ -205,6 +210,103 @@ impl<'de> Deserialize<'de> for JsonObject {
             Ok(Self(raw))
         } else {
             Err(D::Error::custom("must be an object"))
+        }
+    }
+}
+
+/// Any JSON value, kept as the text it came as; null counts as absent.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub(crate) struct AnyJson(Box<RawValue>);
+
+scalar!(
+    AnyJson,
+    MetaSchema {
+        description: Some("Any JSON value, kept as it came."),
+        ..MetaSchema::ANY
+    }
+);
+
+impl AnyJson {
+    /// A JSON string.
+    pub(crate) fn from_text(text: &str) -> Self {
+        // A text is always JSON.
+        Self(serde_json::value::to_raw_value(text).unwrap_or_default())
+    }
+
+    /// A value read already.
+    pub(crate) fn from_raw(raw: Box<RawValue>) -> Self {
+        Self(raw)
+    }
+
+    /// The text that a JSON string means; `None` for other values.
+    pub(crate) fn as_text(&self) -> Option<String> {
+        serde_json::from_str(self.get()).ok()
+    }
+
+    /// Text that the server stored from an [`AnyJson`].
+    pub(crate) fn from_stored(text: String) -> Result<Self, serde_json::Error> {
+        RawValue::from_string(text).map(Self)
+    }
+
+    /// The text.
+    pub(crate) fn get(&self) -> &str {
+        self.0.get()
+    }
+
+    /// The text.
+    pub(crate) fn into_text(self) -> String {
+        Box::<str>::from(self.0).into_string()
+    }
+}
+
+impl<'de> Deserialize<'de> for AnyJson {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Box::<RawValue>::deserialize(deserializer).map(Self)
+    }
+}
+
+/// A JSON array of objects, kept as the text it came as.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub(crate) struct JsonObjects(Box<RawValue>);
+
+scalar!(
+    JsonObjects,
+    MetaSchema {
+        description: Some("A JSON array of objects, kept as it came."),
+        items: Some(Box::new(MetaSchemaRef::Inline(Box::new(MetaSchema::new(
+            "object"
+        ))))),
+        ..MetaSchema::new("array")
+    }
+);
+
+impl JsonObjects {
+    /// Text that the server stored from a [`JsonObjects`].
+    pub(crate) fn from_stored(text: String) -> Result<Self, serde_json::Error> {
+        RawValue::from_string(text).map(Self)
+    }
+
+    /// The text.
+    pub(crate) fn into_text(self) -> String {
+        Box::<str>::from(self.0).into_string()
+    }
+
+    /// Whether `text`, which is JSON, is an array of objects.
+    pub(crate) fn describes(text: &str) -> bool {
+        serde_json::from_str::<Vec<&RawValue>>(text)
+            .is_ok_and(|items| items.iter().all(|item| item.get().starts_with('{')))
+    }
+}
+
+impl<'de> Deserialize<'de> for JsonObjects {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        if Self::describes(raw.get()) {
+            Ok(Self(raw))
+        } else {
+            Err(D::Error::custom("must be an array of objects"))
         }
     }
 }

@@ -12,6 +12,7 @@ use poem::{Endpoint, EndpointExt, IntoResponse, PathPattern, Request, Response};
 use super::problem::Problem;
 use super::{cors, request_id};
 use crate::app::App;
+use crate::error::Violation;
 use crate::telemetry::Metrics;
 
 /// The outermost endpoint. It never fails: every error has become an answer.
@@ -98,8 +99,8 @@ impl Shell {
 
     /// Gives every error the same shape.
     async fn answer(&self, mut request: Request) -> Response {
-        if has_nul(&request) {
-            return Problem::malformed("the URL must not contain the character U+0000").into_response();
+        if let Err(problem) = refuse_nul(&request) {
+            return problem.into_response();
         }
         drop_empty_parameters(&mut request);
         let error = match tokio::time::timeout(self.time_limit, self.inner.call(request)).await {
@@ -179,13 +180,20 @@ fn route_of(path: &str) -> String {
     segments.collect::<Vec<_>>().join("/")
 }
 
-/// No name or id has a NUL, and PostgreSQL refuses text with one.
-fn has_nul(request: &Request) -> bool {
-    let uri = request.uri();
-    [Some(uri.path()), uri.query()]
-        .into_iter()
-        .flatten()
-        .any(|part| part.contains("%00"))
+/// No id, name or parameter means anything with U+0000 in it, and PostgreSQL cannot hold one.
+fn refuse_nul(request: &Request) -> Result<(), Problem> {
+    if request.uri().path().contains("%00") {
+        return Err(Problem::new(
+            StatusCode::NOT_FOUND,
+            "there is nothing at this path",
+        ));
+    }
+    let query = request.uri().query().unwrap_or_default();
+    let bad = query.split('&').find(|parameter| parameter.contains("%00"));
+    match bad.map(|parameter| parameter.split('=').next().unwrap_or_default()) {
+        Some(name) => Err(Violation::query(name, "must not contain the character U+0000").into()),
+        None => Ok(()),
+    }
 }
 
 /// A query parameter that is present but empty counts as absent.

@@ -216,6 +216,30 @@ pub const SETTINGS: &[Setting] = &[
         Some("7"),
         "How long an Idempotency-Key is remembered",
     ),
+    setting(
+        "LLMRING_ENABLE_CONVERSATION_TRACKING",
+        "BOOLEAN",
+        Some("true"),
+        "Whether conversations are recorded; when `false`, what would record one is refused",
+    ),
+    setting(
+        "LLMRING_MESSAGE_LOGGING_LEVEL",
+        "LEVEL",
+        Some("full"),
+        "What is kept of messages: `full`, `metadata` (hash and counts, no content) or `none`",
+    ),
+    setting(
+        "LLMRING_MESSAGE_RETENTION_DAYS",
+        "DAYS",
+        Some("30"),
+        "From what age on messages are old",
+    ),
+    setting(
+        "LLMRING_MESSAGE_RETENTION",
+        "MODE",
+        Some("manual"),
+        "`manual`: old messages are deleted when asked for; `auto`: by themselves as well",
+    ),
 ];
 
 /// Where values come from: the value of a setting, if this source has one.

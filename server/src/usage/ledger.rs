@@ -9,24 +9,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use entity::idempotency_key;
 use entity::ids::ProjectId;
-use entity::usage_log;
+use entity::{awaited_log, idempotency_key, usage_log};
 use futures_util::FutureExt;
 use prometheus::IntGauge;
+use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, Condition, DatabaseTransaction, DbErr, EntityTrait, QueryFilter};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::belonging::{self, Reported};
+use super::idempotency::another_request;
 use super::{Acknowledgement, sql};
 use crate::clock::Clock;
 use crate::config::LedgerConfig;
-use crate::error::{Error, Result, Violation, is_outage};
+use crate::error::{Error, Result, is_outage};
 use crate::storage::Storage;
 use crate::telemetry::Metrics;
 
 /// How often forgotten idempotency keys are looked for.
 const FORGET_INTERVAL: Duration = Duration::from_secs(600);
+/// How long after a conversation's call its own log may come.
+const LOG_FOLLOWS_WITHIN: TimeDelta = TimeDelta::days(1);
 /// When a caller should come back to a full queue.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -43,8 +47,15 @@ pub struct IdempotencyKey {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) project: ProjectId,
-    pub(super) rows: Vec<usage_log::Model>,
+    pub(super) reports: Vec<Reported>,
     pub(super) key: Option<IdempotencyKey>,
+}
+
+impl Entry {
+    /// Whether there is no key to claim and no conversation to look up.
+    fn adds_rows_only(&self) -> bool {
+        self.key.is_none() && self.reports.iter().all(|reported| reported.names.is_empty())
+    }
 }
 
 type Outcome = Result<Vec<Acknowledgement>>;
@@ -109,6 +120,11 @@ impl Ledger {
         outcome.await.unwrap_or_else(|_| Err(stopping()))
     }
 
+    /// Counts rows that were committed past the queue.
+    pub(super) fn committed(&self, rows: u64) {
+        self.metrics.ledger_rows.inc_by(rows);
+    }
+
     /// Refuses new entries, writes those accepted, and returns when that is done.
     pub(super) async fn shutdown(&self) {
         let Some(tasks) = self.tasks.lock().await.take() else {
@@ -148,7 +164,7 @@ fn stopping() -> Error {
 
 struct Writer {
     storage: Storage,
-    /// On PostgreSQL, the short way for batches without idempotency keys.
+    /// On PostgreSQL, the short way for batches that only add rows.
     recorder: Option<sql::Recorder>,
     most_rows: usize,
     /// How long a transaction may take. Who waits for it has given up by then.
@@ -187,12 +203,12 @@ impl Writer {
 
     /// `first` and what else is waiting, up to the limit of rows.
     fn gather(&self, first: Waiting, queue: &mut mpsc::Receiver<Waiting>) -> Vec<Waiting> {
-        let mut rows = first.entry.rows.len();
+        let mut rows = first.entry.reports.len();
         let mut batch = vec![first];
         while rows < self.most_rows
             && let Ok(waiting) = queue.try_recv()
         {
-            rows += waiting.entry.rows.len();
+            rows += waiting.entry.reports.len();
             batch.push(waiting);
         }
         batch
@@ -230,42 +246,73 @@ impl Writer {
         }
     }
 
-    /// One transaction: idempotency keys, rows, rollups, in this order and each sorted, so that replicas cannot deadlock.
+    /// One transaction: idempotency keys, conversations, rows, rollups, in this order and each sorted, so that replicas cannot
+    /// deadlock.
     async fn write(&mut self, entries: &[&Entry]) -> Result<Vec<Outcome>, Failure> {
         if let Some(recorder) = &mut self.recorder
-            && entries.iter().all(|entry| entry.key.is_none())
+            && entries.iter().all(|entry| entry.adds_rows_only())
         {
             return Self::write_at_once(recorder, entries, &self.metrics).await;
         }
         let transaction = self.storage.begin().await?;
-        let repeated = Claims::of(entries).settle(&transaction, entries).await?;
-        let fresh: Vec<&usage_log::Model> = entries
+        let claims = Claims::of(entries);
+        let settled = claims.settle(&transaction, entries).await?;
+        let fresh: Vec<&Entry> = entries
             .iter()
-            .zip(&repeated)
-            .filter(|(_, repeated)| repeated.is_none())
-            .flat_map(|(entry, _)| &entry.rows)
+            .zip(&settled)
+            .filter(|(_, settled)| matches!(settled, Settled::Fresh))
+            .map(|(entry, _)| *entry)
             .collect();
-        if !fresh.is_empty() {
-            sql::insert_rows(&transaction, &fresh).await?;
-            sql::add_to_rollups(&transaction, &fresh).await?;
+        let reported: Vec<&Reported> = fresh.iter().flat_map(|entry| &entry.reports).collect();
+        let mut recorded = if reported.is_empty() {
+            Vec::new()
+        } else {
+            belonging::record(&transaction, &reported).await?
+        }
+        .into_iter();
+        let answers: Vec<Vec<Acknowledgement>> = fresh
+            .iter()
+            .map(|entry| recorded.by_ref().take(entry.reports.len()).collect())
+            .collect();
+        for (entry, answer) in fresh.iter().zip(&answers) {
+            // Only now is it known which rows were completed instead of added.
+            if let Some(key) = &entry.key
+                && *answer != acknowledge(entry)
+            {
+                remember(&transaction, entry.project, key, answer).await?;
+            }
         }
         transaction.commit().await.map_err(Failure::Unconfirmed)?;
-        self.metrics.ledger_rows.inc_by(fresh.len() as u64);
-        Ok(entries
-            .iter()
-            .zip(repeated)
-            .map(|(entry, repeated)| repeated.unwrap_or_else(|| Ok(acknowledge(entry))))
-            .collect())
+        self.metrics.ledger_rows.inc_by(reported.len() as u64);
+
+        let mut answers = answers.into_iter();
+        let mut outcomes: Vec<Outcome> = Vec::with_capacity(entries.len());
+        for settled in settled {
+            let outcome = match settled {
+                Settled::Fresh => Ok(answers.next().unwrap_or_default()),
+                Settled::Answered(outcome) => outcome,
+                Settled::SameAs(first) => match &outcomes[first] {
+                    Ok(answer) => Ok(answer.clone()),
+                    Err(_) => Err(another_request()),
+                },
+            };
+            outcomes.push(outcome);
+        }
+        Ok(outcomes)
     }
 
-    /// Without idempotency keys one statement does it all. An error that is not the database's answer leaves open whether it
+    /// Where rows are only to be added, one statement does it all. An error that is not the database's answer leaves open whether it
     /// was committed.
     async fn write_at_once(
         recorder: &mut sql::Recorder,
         entries: &[&Entry],
         metrics: &Metrics,
     ) -> Result<Vec<Outcome>, Failure> {
-        let rows: Vec<&usage_log::Model> = entries.iter().flat_map(|entry| &entry.rows).collect();
+        let rows: Vec<&usage_log::Model> = entries
+            .iter()
+            .flat_map(|entry| &entry.reports)
+            .map(|reported| &reported.row)
+            .collect();
         recorder.record(&rows).await.map_err(|error| {
             if is_outage(&error) {
                 Failure::Unconfirmed(error)
@@ -278,8 +325,31 @@ impl Writer {
     }
 }
 
+/// What an entry is answered when each of its rows is added.
 fn acknowledge(entry: &Entry) -> Vec<Acknowledgement> {
-    entry.rows.iter().map(Acknowledgement::of).collect()
+    entry
+        .reports
+        .iter()
+        .map(|reported| Acknowledgement::of(&reported.row))
+        .collect()
+}
+
+/// Stores another answer under a key that this transaction claimed.
+async fn remember(
+    transaction: &DatabaseTransaction,
+    project: ProjectId,
+    key: &IdempotencyKey,
+    answer: &[Acknowledgement],
+) -> Result<(), Failure> {
+    use idempotency_key::Column;
+    let response = serde_json::to_string(answer).map_err(Failure::Corrupt)?;
+    idempotency_key::Entity::update_many()
+        .col_expr(Column::Response, Expr::value(response))
+        .filter(Column::ProjectId.eq(project))
+        .filter(Column::Key.eq(&key.key))
+        .exec(transaction)
+        .await?;
+    Ok(())
 }
 
 /// Why a batch was not written.
@@ -317,15 +387,21 @@ impl Failure {
                 what: "the database",
                 source: None,
             },
-            Self::Refused(error) if sql::is_overflow(error) => Violation::body(
-                &["cost"],
-                "would take the totals of this quarter of an hour beyond what can be counted",
-            )
-            .into(),
+            Self::Refused(error) if sql::is_overflow(error) => super::beyond_counting(),
             Self::Refused(error) => Error::Database(DbErr::Custom(error.to_string())),
             Self::Corrupt(error) => Error::Database(DbErr::Custom(error.to_string())),
         }
     }
+}
+
+/// What is known of an entry once the keys are claimed.
+enum Settled {
+    /// It is to be recorded.
+    Fresh,
+    /// It has its outcome already.
+    Answered(Outcome),
+    /// It gets the answer of an earlier entry of this batch, which is fresh.
+    SameAs(usize),
 }
 
 /// The idempotency keys of a batch.
@@ -345,35 +421,42 @@ impl<'a> Claims<'a> {
         Self { first }
     }
 
-    /// Claims the keys, and returns for each entry the outcome it already has: `None` for those that are to be written.
+    /// Claims the keys, and says what becomes of each entry.
     async fn settle(
         &self,
         transaction: &DatabaseTransaction,
         entries: &[&'a Entry],
-    ) -> Result<Vec<Option<Outcome>>, Failure> {
-        let mut outcomes: Vec<Option<Outcome>> = entries.iter().map(|_| None).collect();
+    ) -> Result<Vec<Settled>, Failure> {
         if self.first.is_empty() {
-            return Ok(outcomes);
+            return Ok(entries.iter().map(|_| Settled::Fresh).collect());
         }
         let claims = self.rows(entries)?;
         let claimed: HashSet<(ProjectId, String)> = sql::claim_keys(transaction, &claims).await?;
         let known = self.stored(transaction, &claimed).await?;
-        for (outcome, entry) in outcomes.iter_mut().zip(entries) {
-            let Some(key) = &entry.key else { continue };
-            let name = (entry.project, key.key.as_str());
-            let first = self.first[&name];
-            *outcome = match known.get(&name) {
-                Some(stored) if stored.request_sha256 != key.request_sha256 => Some(Err(another_request())),
-                Some(stored) => Some(Ok(
-                    serde_json::from_str(&stored.response).map_err(Failure::Corrupt)?
-                )),
-                // The key's first use is in this batch: by this very entry, or by one before it.
-                None if std::ptr::eq(entries[first], *entry) => None,
-                None if entries[first].key.as_ref() != Some(key) => Some(Err(another_request())),
-                None => Some(Ok(acknowledge(entries[first]))),
-            };
-        }
-        Ok(outcomes)
+        entries
+            .iter()
+            .map(|entry| {
+                let Some(key) = &entry.key else {
+                    return Ok(Settled::Fresh);
+                };
+                let name = (entry.project, key.key.as_str());
+                let first = self.first[&name];
+                Ok(match known.get(&name) {
+                    Some(stored) if stored.request_sha256 != key.request_sha256 => {
+                        Settled::Answered(Err(another_request()))
+                    }
+                    Some(stored) => Settled::Answered(Ok(
+                        serde_json::from_str(&stored.response).map_err(Failure::Corrupt)?
+                    )),
+                    // The key's first use is in this batch: by this very entry, or by one before it.
+                    None if std::ptr::eq(entries[first], *entry) => Settled::Fresh,
+                    None if entries[first].key.as_ref() != Some(key) => {
+                        Settled::Answered(Err(another_request()))
+                    }
+                    None => Settled::SameAs(first),
+                })
+            })
+            .collect()
     }
 
     fn rows(&self, entries: &[&Entry]) -> Result<Vec<idempotency_key::Model>, Failure> {
@@ -382,7 +465,7 @@ impl<'a> Claims<'a> {
             .filter_map(|(&(project_id, key), &index)| {
                 let entry = entries[index];
                 let request_sha256 = entry.key.as_ref()?.request_sha256.to_vec();
-                let created_at = entry.rows.first()?.logged_at;
+                let created_at = entry.reports.first()?.row.logged_at;
                 Some(
                     serde_json::to_string(&acknowledge(entry)).map(|response| idempotency_key::Model {
                         project_id,
@@ -420,10 +503,6 @@ impl<'a> Claims<'a> {
     }
 }
 
-fn another_request() -> Error {
-    Error::Conflict("this Idempotency-Key was used for another request".to_owned())
-}
-
 /// Deletes keys past their time, a few at a time, for as long as the server runs.
 async fn forget_old_keys(storage: Storage, clock: Clock, keep: TimeDelta) {
     let mut interval = tokio::time::interval(FORGET_INTERVAL);
@@ -435,7 +514,19 @@ async fn forget_old_keys(storage: Storage, clock: Clock, keep: TimeDelta) {
         if let Err(error) = forget_before(&storage, before).await {
             tracing::warn!(%error, "old idempotency keys were not deleted");
         }
+        if let Err(error) = stop_awaiting(&storage, clock.now() - LOG_FOLLOWS_WITHIN).await {
+            tracing::warn!(%error, "logs that never came are still awaited");
+        }
     }
+}
+
+/// Forgets that logs of calls before `before` may follow. What is deleted is a few bytes a row.
+async fn stop_awaiting(storage: &Storage, before: DateTime<Utc>) -> Result<(), DbErr> {
+    awaited_log::Entity::delete_many()
+        .filter(awaited_log::Column::LoggedAt.lt(before))
+        .exec(storage.writer())
+        .await
+        .map(drop)
 }
 
 /// Deletes what is older than `before`. Each delete is small, so that it holds no lock for long.

@@ -219,7 +219,7 @@ impl Recorder {
 
     /// Inserts the rows, adds them to their buckets' sums and commits.
     pub(super) async fn record(&mut self, rows: &[&usage_log::Model]) -> Result<(), DbErr> {
-        let (rows, rollups) = (rows_json(rows)?, rollups_json(rows)?);
+        let (rows, rollups) = (rows_json(rows)?, json(&rollups(rows, &[]))?);
         let mut connection = self.connection().await.map_err(failed)?;
         let outcome = sqlx::query(RECORD.as_str())
             .bind(rows)
@@ -251,12 +251,42 @@ fn failed(error: sqlx::Error) -> DbErr {
     DbErr::Exec(RuntimeErr::SqlxError(error.into()))
 }
 
-/// Adds the rows to their buckets' sums.
-pub(super) async fn add_to_rollups(
+/// Adds rows to their buckets' sums, and takes out those that are `removed`, which were added before.
+pub(super) async fn change_rollups(
     transaction: &DatabaseTransaction,
-    rows: &[&usage_log::Model],
+    added: &[&usage_log::Model],
+    removed: &[&usage_log::Model],
 ) -> Result<(), DbErr> {
-    let statement = ADD_TO_ROLLUPS.with(transaction.get_database_backend(), rollups_json(rows)?);
+    let sums = rollups(added, removed);
+    if sums.is_empty() {
+        return Ok(());
+    }
+    let statement = ADD_TO_ROLLUPS.with(transaction.get_database_backend(), json(&sums)?);
+    transaction.execute_raw(statement).await?;
+    for SentRollup { key, sums } in &sums {
+        if sums.requests < 0 {
+            delete_if_empty(transaction, key).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A sum of no rows would show names in statistics that no row has.
+async fn delete_if_empty(transaction: &DatabaseTransaction, key: &RollupKey<'_>) -> Result<(), DbErr> {
+    const DELETE: &str = "DELETE FROM usage_rollups WHERE project_id = $1 AND bucket = $2 AND provider = $3 \
+                          AND model = $4 AND alias = $5 AND origin = $6 AND requests = 0";
+    let statement = Statement::from_sql_and_values(
+        transaction.get_database_backend(),
+        DELETE,
+        [
+            key.project_id.into(),
+            key.bucket.into(),
+            key.provider.into(),
+            key.model.into(),
+            key.alias.into(),
+            key.origin.into(),
+        ],
+    );
     transaction.execute_raw(statement).await.map(drop)
 }
 
@@ -266,16 +296,18 @@ fn rows_json(rows: &[&usage_log::Model]) -> Result<String, DbErr> {
 }
 
 /// Sorted by key: replicas lock rollup rows in the same order.
-fn rollups_json(rows: &[&usage_log::Model]) -> Result<String, DbErr> {
+fn rollups<'a>(added: &[&'a usage_log::Model], removed: &[&'a usage_log::Model]) -> Vec<SentRollup<'a>> {
     let mut sums: BTreeMap<RollupKey<'_>, RollupSums> = BTreeMap::new();
-    for row in rows {
-        sums.entry(RollupKey::of(row)).or_default().add(row);
+    for row in added {
+        sums.entry(RollupKey::of(row)).or_default().add(row, 1);
     }
-    let sent: Vec<SentRollup<'_>> = sums
-        .into_iter()
+    for row in removed {
+        sums.entry(RollupKey::of(row)).or_default().add(row, -1);
+    }
+    sums.into_iter()
+        .filter(|(_, sums)| *sums != RollupSums::default())
         .map(|(key, sums)| SentRollup { key, sums })
-        .collect();
-    json(&sent)
+        .collect()
 }
 
 /// Stores the keys that are not there yet and returns which those were. A key that another transaction is about to store is waited
@@ -310,7 +342,10 @@ pub(super) fn is_overflow(error: &DbErr) -> bool {
         return false;
     };
     error.as_database_error().is_some_and(|answer| {
-        answer.code().is_some_and(|code| code == "22003") || answer.message().contains("usage_rollups_exact")
+        let broken = |constraint| answer.message().contains(constraint);
+        answer.code().is_some_and(|code| code == "22003")
+            || broken("usage_rollups_exact")
+            || broken("conversations_exact")
     })
 }
 
@@ -430,7 +465,7 @@ impl<'a> RollupKey<'a> {
     }
 }
 
-#[derive(Serialize, Default)]
+#[derive(Serialize, Default, PartialEq, Eq)]
 struct RollupSums {
     requests: i64,
     unpriced_requests: i64,
@@ -442,13 +477,13 @@ struct RollupSums {
 
 impl RollupSums {
     /// A batch is small enough and a row's values are bounded, so that none of these sums overflows before the database's do.
-    fn add(&mut self, row: &usage_log::Model) {
-        self.requests += 1;
-        self.unpriced_requests += i64::from(row.cost_source == CostSource::Unpriced);
-        self.input_tokens += row.input_tokens;
-        self.output_tokens += row.output_tokens;
-        self.cost_micros += row.cost_micros.unwrap_or(0);
-        self.cost_picos += i64::from(row.cost_picos.unwrap_or(0));
+    fn add(&mut self, row: &usage_log::Model, sign: i64) {
+        self.requests += sign;
+        self.unpriced_requests += sign * i64::from(row.cost_source == CostSource::Unpriced);
+        self.input_tokens += sign * row.input_tokens;
+        self.output_tokens += sign * row.output_tokens;
+        self.cost_micros += sign * row.cost_micros.unwrap_or(0);
+        self.cost_picos += sign * i64::from(row.cost_picos.unwrap_or(0));
     }
 }
 

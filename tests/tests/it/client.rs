@@ -59,7 +59,7 @@ fn provider(request: &Incoming) -> Reply {
 }
 
 /// Runs Python with the client set up for this server and these stand-ins.
-async fn client(alice: &Actor, arguments: &[&str]) -> Finished {
+pub(super) async fn client(alice: &Actor, arguments: &[&str]) -> Finished {
     let provider = StandIn::start(|request| provider(&request)).await;
     let registry = RegistryFixture::start().await;
     let environment = [

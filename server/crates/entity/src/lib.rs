@@ -19,3 +19,11 @@ pub mod registry_file;
 pub mod receipt;
 
 pub mod receipt_log;
+
+pub mod conversation;
+
+pub mod message;
+
+pub mod conversation_template;
+
+pub mod awaited_log;

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::api::scalar::{Count, Dollars, JsonObject, Milliseconds, Timestamp};
 use crate::error::{Error, Violation};
 use crate::prices::{CostLine, MatchedBy, PriceBasis, Tier, TokenCounts, input_includes_cached_default};
-use crate::usage::{Acknowledgement, CallReport, Explanation, Grouping, Statistics, Sums};
+use crate::usage::{Acknowledgement, CallReport, DEFAULT_PROFILE, Explanation, Grouping, Statistics, Sums};
 
 /// Most logs in one batch.
 const MAX_BATCH: usize = 1000;
@@ -112,7 +112,7 @@ impl From<LogRequest> for CallReport {
             provider,
             model,
             alias: present(alias),
-            profile: present(profile).unwrap_or_else(|| "default".to_owned()),
+            profile: present(profile).unwrap_or_else(|| DEFAULT_PROFILE.to_owned()),
             cost: cost.map(|cost| cost.0),
             latency_ms: latency_ms.map(|latency| latency.0),
             origin: present(origin),

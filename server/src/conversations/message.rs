@@ -1,0 +1,260 @@
+//! Messages on their way into the database.
+
+use chrono::{DateTime, Utc};
+use entity::conversation;
+use entity::message::{self, Role};
+use sea_orm::{DatabaseTransaction, EntityTrait, IntoActiveModel};
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+
+use crate::clock::new_id;
+use crate::config::LoggingLevel;
+use crate::error::Result;
+use crate::usage::{MAX_TEXT_CHARS, refusal};
+
+/// Rows in one statement: 15 columns each, below the 32,766 parameters of SQLite.
+const ROWS_AT_ONCE: usize = 1000;
+
+/// A message as a caller sends it.
+#[derive(Clone, Debug)]
+pub struct NewMessage {
+    /// Who says it.
+    pub role: Role,
+    /// What is said.
+    pub content: Option<Content>,
+    /// SHA-256 of content that is not there any more, hexadecimal. For content that is there it is computed.
+    pub content_hash: Option<String>,
+    /// JSON text of an array of objects.
+    pub tool_calls: Option<String>,
+    /// Which tool call it answers.
+    pub tool_call_id: Option<String>,
+    /// JSON text.
+    pub tool_results: Option<String>,
+    /// Input tokens of the call that it came from.
+    pub input_tokens: Option<i64>,
+    /// Output tokens of the call that it came from.
+    pub output_tokens: Option<i64>,
+    /// The receipt of the call that it came from.
+    pub receipt_id: Option<String>,
+    /// JSON text of an object.
+    pub metadata: String,
+}
+
+/// What is said: JSON text of a string or of an array of parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content(String);
+
+impl Content {
+    /// `None` unless `json`, the text of a JSON value, is a string or an array.
+    pub fn from_json(json: String) -> Option<Self> {
+        json.starts_with(['"', '[']).then_some(Self(json))
+    }
+
+    /// Plain text.
+    pub fn from_text(text: &str) -> Self {
+        Self(serde_json::Value::from(text).to_string())
+    }
+
+    /// SHA-256, hexadecimal: of a text its UTF-8 bytes, of parts their RFC 8785 form.
+    ///
+    /// # Errors
+    ///
+    /// Parts that RFC 8785 gives no form, such as an integer beyond 2⁵³; what is wrong with them.
+    pub fn hash(&self) -> Result<String, String> {
+        let digest = match serde_json::from_str::<String>(&self.0) {
+            Ok(text) => Sha256::digest(text),
+            Err(_) => Sha256::digest(
+                receipt::canonical::of_text(self.0.as_bytes()).map_err(|error| error.to_string())?,
+            ),
+        };
+        Ok(hex::encode(digest))
+    }
+}
+
+/// Sums of what messages report.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tokens {
+    pub(super) input: i64,
+    pub(super) output: i64,
+}
+
+impl Tokens {
+    /// The number of messages and their counts are bounded, so that this does not overflow.
+    pub(super) fn of<'a>(messages: impl IntoIterator<Item = &'a NewMessage>) -> Self {
+        messages.into_iter().fold(Self::default(), |sum, message| Self {
+            input: sum.input + message.input_tokens.unwrap_or(0),
+            output: sum.output + message.output_tokens.unwrap_or(0),
+        })
+    }
+}
+
+impl NewMessage {
+    /// A message that says this and no more.
+    pub fn new(role: Role, content: Option<Content>) -> Self {
+        Self {
+            role,
+            content,
+            content_hash: None,
+            tool_calls: None,
+            tool_call_id: None,
+            tool_results: None,
+            input_tokens: None,
+            output_tokens: None,
+            receipt_id: None,
+            metadata: "{}".to_owned(),
+        }
+    }
+
+    /// Members that break rules, and how.
+    pub(super) fn violations(&self) -> Vec<(&'static str, String)> {
+        let mut found = Vec::new();
+        if let Some(Err(problem)) = self.content.as_ref().map(Content::hash) {
+            found.push(("content", format!("has no canonical form: {problem}")));
+        }
+        for (member, text) in [
+            ("tool_call_id", &self.tool_call_id),
+            ("receipt_id", &self.receipt_id),
+        ] {
+            if text
+                .as_ref()
+                .is_some_and(|text| text.chars().count() > MAX_TEXT_CHARS)
+            {
+                found.push((
+                    member,
+                    format!("must not be longer than {MAX_TEXT_CHARS} characters"),
+                ));
+            }
+        }
+        found
+    }
+
+    /// What is stored at `level`, which is not [`LoggingLevel::None`].
+    pub(super) fn into_row(
+        self,
+        conversation: &conversation::Model,
+        position: i64,
+        level: LoggingLevel,
+        id: uuid::Uuid,
+        created_at: DateTime<Utc>,
+    ) -> message::Model {
+        let Self {
+            role,
+            content,
+            content_hash,
+            tool_calls,
+            tool_call_id,
+            tool_results,
+            input_tokens,
+            output_tokens,
+            receipt_id,
+            metadata,
+        } = self;
+        let keep = level == LoggingLevel::Full;
+        let content_hash = match &content {
+            Some(content) => content.hash().ok(),
+            None => content_hash,
+        };
+        message::Model {
+            id,
+            project_id: conversation.project_id,
+            conversation_id: conversation.id,
+            position,
+            role,
+            content: content.filter(|_| keep).map(|Content(json)| json),
+            content_hash,
+            tool_calls: tool_calls.filter(|_| keep),
+            tool_call_id,
+            tool_results: tool_results.filter(|_| keep),
+            input_tokens,
+            output_tokens,
+            receipt_id,
+            metadata: if keep {
+                metadata
+            } else {
+                without_tool_calls(metadata)
+            },
+            created_at,
+        }
+    }
+}
+
+/// Clients put tool calls, which hold what was said, into the metadata as well.
+fn without_tool_calls(metadata: String) -> String {
+    let Ok(mut members) = serde_json::from_str::<BTreeMap<String, Box<RawValue>>>(&metadata) else {
+        return metadata;
+    };
+    if members.remove("tool_calls").is_none() {
+        return metadata;
+    }
+    serde_json::to_string(&members).unwrap_or_else(|_| "{}".to_owned())
+}
+
+/// The rows of messages that are the last of their conversation, in order.
+pub(super) fn rows(
+    conversation: &conversation::Model,
+    messages: Vec<NewMessage>,
+    level: LoggingLevel,
+    now: DateTime<Utc>,
+) -> Vec<message::Model> {
+    let before = conversation.last_position - i64::try_from(messages.len()).unwrap_or(i64::MAX);
+    (before + 1..)
+        .zip(messages)
+        .map(|(position, message)| message.into_row(conversation, position, level, new_id(now), now))
+        .collect()
+}
+
+pub(super) async fn insert(transaction: &DatabaseTransaction, rows: &[message::Model]) -> Result<()> {
+    for chunk in rows.chunks(ROWS_AT_ONCE) {
+        let rows = chunk.iter().map(|row| row.clone().into_active_model());
+        message::Entity::insert_many(rows)
+            .exec_without_returning(transaction)
+            .await
+            .map_err(refusal)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_hashed_by_its_bytes_and_parts_by_their_canonical_form() {
+        let hash = |json: &str| Content::from_json(json.to_owned()).map(|content| content.hash());
+        // printf 'h\303\251' | sha256sum
+        let text = "7dfbe0eab96510b11c9a2671d83019cd52953211294db5f917ffa0b7cc84f534";
+        assert_eq!(hash(r#""h\u00e9""#), Some(Ok(text.to_owned())));
+        assert_eq!(Content::from_text("hé").hash(), Ok(text.to_owned()));
+        // printf '[{"text":"hi","type":"text"}]' | sha256sum
+        let parts = "5c9b2c6b02db7f154754a06d122a2de898b77e4efde4d5f083082696d089abf5";
+        assert_eq!(
+            hash(r#"[ {"type":"text", "text":"hi"} ]"#),
+            Some(Ok(parts.to_owned()))
+        );
+    }
+
+    #[test]
+    fn an_integer_that_json_does_not_carry_exactly_has_no_hash() {
+        let content = Content::from_json("[9007199254740993]".into()).expect("an array");
+        assert!(content.hash().is_err());
+        let message = NewMessage::new(Role::User, Some(content));
+        assert_eq!(message.violations()[0].0, "content");
+    }
+
+    #[test]
+    fn only_texts_and_arrays_are_content() {
+        for other in ["{}", "1", "true", "null"] {
+            assert_eq!(Content::from_json(other.into()), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn the_metadata_level_keeps_no_tool_calls() {
+        assert_eq!(
+            without_tool_calls(r#"{"b":1.10,"tool_calls":[{}]}"#.into()),
+            r#"{"b":1.10}"#
+        );
+        assert_eq!(without_tool_calls(r#"{"b": 1}"#.into()), r#"{"b": 1}"#);
+    }
+}

@@ -1,0 +1,269 @@
+//! Reading conversations and messages.
+
+use entity::ids::ProjectId;
+use entity::{conversation, message};
+use sea_orm::sea_query::{Expr, SimpleExpr};
+use sea_orm::{ColumnTrait, DbBackend, QueryFilter, QueryOrder, QuerySelect, Select};
+use uuid::Uuid;
+
+use super::{Conversations, no_conversation};
+use crate::error::Result;
+use crate::usage::Page;
+
+impl Conversations {
+    /// One conversation.
+    pub async fn one(&self, project: ProjectId, id: Uuid) -> Result<conversation::Model> {
+        by_id(project, id)
+            .one(self.storage.reader())
+            .await?
+            .ok_or_else(|| no_conversation(id))
+    }
+
+    /// One conversation with its newest messages, at most `most`, oldest of them first.
+    pub async fn one_with_messages(
+        &self,
+        project: ProjectId,
+        id: Uuid,
+        most: u64,
+    ) -> Result<(conversation::Model, Vec<message::Model>)> {
+        let snapshot = self.storage.snapshot().await?;
+        let conversation = by_id(project, id)
+            .one(&snapshot)
+            .await?
+            .ok_or_else(|| no_conversation(id))?;
+        let mut messages = newest(project, id, most).all(&snapshot).await?;
+        snapshot.commit().await?;
+        messages.reverse();
+        Ok((conversation, messages))
+    }
+
+    /// Conversations, most recently updated first. With `words`, those whose title or messages have all of them.
+    pub async fn list(
+        &self,
+        project: ProjectId,
+        words: Option<&str>,
+        page: Page,
+    ) -> Result<Vec<conversation::Model>> {
+        let mut select = most_recent(project, page);
+        if let Some(words) = words {
+            match with_words(self.storage.backend(), project, words) {
+                Some(condition) => select = select.filter(condition),
+                None => return Ok(Vec::new()),
+            }
+        }
+        Ok(select.all(self.storage.reader()).await?)
+    }
+
+    /// Messages, oldest first.
+    pub async fn messages(&self, project: ProjectId, id: Uuid, page: Page) -> Result<Vec<message::Model>> {
+        let messages = in_order(project, id)
+            .limit(page.limit)
+            .offset(page.offset)
+            .all(self.storage.reader())
+            .await?;
+        if messages.is_empty() {
+            self.one(project, id).await?;
+        }
+        Ok(messages)
+    }
+}
+
+fn by_id(project: ProjectId, id: Uuid) -> Select<conversation::Entity> {
+    conversation::Entity::of(project).filter(conversation::Column::Id.eq(id))
+}
+
+fn most_recent(project: ProjectId, page: Page) -> Select<conversation::Entity> {
+    conversation::Entity::of(project)
+        .order_by_desc(conversation::Column::UpdatedAt)
+        .order_by_desc(conversation::Column::Id)
+        .limit(page.limit)
+        .offset(page.offset)
+}
+
+fn of_conversation(project: ProjectId, id: Uuid) -> Select<message::Entity> {
+    message::Entity::of(project).filter(message::Column::ConversationId.eq(id))
+}
+
+fn newest(project: ProjectId, id: Uuid, most: u64) -> Select<message::Entity> {
+    of_conversation(project, id)
+        .order_by_desc(message::Column::Position)
+        .limit(most)
+}
+
+pub(super) fn in_order(project: ProjectId, id: Uuid) -> Select<message::Entity> {
+    of_conversation(project, id).order_by_asc(message::Column::Position)
+}
+
+/// The condition that a conversation has all the words; `None` when there are none. The project is one of the words indexed with
+/// each text, so that the entries of others are not read.
+fn with_words(backend: DbBackend, project: ProjectId, text: &str) -> Option<SimpleExpr> {
+    const IN_POSTGRES: &str = "conversations.id IN (\
+        SELECT id FROM conversations WHERE search @@ plainto_tsquery('pg_catalog.simple', $1) UNION \
+        SELECT conversation_id FROM messages WHERE search @@ plainto_tsquery('pg_catalog.simple', $1))";
+    const IN_SQLITE: &str = "conversations.id IN (\
+        SELECT titled.id FROM conversation_search JOIN conversations AS titled \
+            ON titled.number = conversation_search.rowid WHERE conversation_search MATCH ? UNION \
+        SELECT messages.conversation_id FROM message_search JOIN messages \
+            ON messages.number = message_search.rowid WHERE message_search MATCH ?)";
+    let words: Vec<&str> = text
+        .split(|c: char| c.is_whitespace() || c.is_ascii_punctuation())
+        .filter(|word| !word.is_empty())
+        .collect();
+    if words.is_empty() {
+        return None;
+    }
+    let project = project.0.simple();
+    Some(match backend {
+        DbBackend::Postgres => {
+            Expr::cust_with_values(IN_POSTGRES, [format!("p{project} {}", words.join(" "))])
+        }
+        _ => {
+            // Quoted, a word is never an operator; none of these has a quotation mark.
+            let query = format!(
+                "project : \"p{project}\" AND words : (\"{}\")",
+                words.join("\" AND \"")
+            );
+            Expr::cust_with_values(IN_SQLITE, [query.clone(), query])
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use entity::message::Role;
+    use sea_orm::{ConnectionTrait, QueryTrait, Statement};
+    use serde_json::Value;
+
+    use super::*;
+    use crate::clock::{Clock, new_id};
+    use crate::config::{Config, Settings};
+    use crate::storage::Storage;
+
+    #[test]
+    fn words_are_data_and_never_operators() {
+        let project = ProjectId(Uuid::nil());
+        for text in ["", "  ", "!? -- \"", "((("] {
+            assert!(with_words(DbBackend::Sqlite, project, text).is_none(), "{text}");
+        }
+        let condition = with_words(DbBackend::Sqlite, project, "a NOT b* \"c").expect("words");
+        let sql = format!("{condition:?}");
+        assert!(
+            sql.contains(r#"(\"a\" AND \"NOT\" AND \"b\" AND \"c\")"#),
+            "{sql}"
+        );
+    }
+
+    /// A server's database with 500 conversations of one project, one of which has 5,000 messages.
+    async fn crowded(settings: &[(&'static str, &str)]) -> (Storage, ProjectId, Uuid) {
+        let config = Config::from_settings(&Settings::from_pairs(settings)).expect("usable settings");
+        let storage = Storage::connect(&config.database).await.expect("a database");
+        storage.migrate_up().await.expect("a schema");
+        let now = Clock::system().now();
+        let project = ProjectId(new_id(now));
+        let transaction = storage.begin().await.expect("a transaction");
+        let mut crowd = Uuid::nil();
+        for _ in 0..500 {
+            let begun = super::super::ConversationFields::default().begin(project, new_id(now), now);
+            crowd = begun.id;
+            super::super::insert(&transaction, begun)
+                .await
+                .expect("a conversation");
+        }
+        let conversation = by_id(project, crowd).one(&transaction).await.expect("an answer");
+        let mut conversation = conversation.expect("the last one");
+        conversation.last_position = 5000;
+        let messages = vec![super::super::NewMessage::new(Role::User, None); 5000];
+        let rows =
+            super::super::message::rows(&conversation, messages, crate::config::LoggingLevel::Full, now);
+        super::super::message::insert(&transaction, &rows)
+            .await
+            .expect("messages");
+        transaction.commit().await.expect("a commit");
+        storage
+            .writer()
+            .execute_unprepared("ANALYZE")
+            .await
+            .expect("statistics");
+        (storage, project, crowd)
+    }
+
+    async fn plan<E: sea_orm::EntityTrait>(storage: &Storage, select: Select<E>) -> String {
+        let backend = storage.backend();
+        let Statement { sql, values, .. } = select.build(backend);
+        let explain = match backend {
+            DbBackend::Postgres => format!("EXPLAIN (FORMAT JSON) {sql}"),
+            _ => format!("EXPLAIN QUERY PLAN {sql}"),
+        };
+        let statement = Statement {
+            sql: explain,
+            values,
+            db_backend: backend,
+        };
+        let rows = storage.reader().query_all_raw(statement).await.expect("a plan");
+        rows.iter()
+            .map(|row| match backend {
+                DbBackend::Postgres => row.try_get_by_index::<Value>(0).expect("JSON").to_string(),
+                _ => row.try_get::<String>("", "detail").expect("a step"),
+            })
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    /// Every list is read in the order of its index: nothing is sorted, no table is read whole.
+    async fn assert_indexed(settings: &[(&'static str, &str)]) {
+        let (storage, project, crowd) = crowded(settings).await;
+        let page = Page { limit: 20, offset: 0 };
+        for (plan, index) in [
+            (
+                plan(&storage, most_recent(project, page)).await,
+                "conversations_recent",
+            ),
+            (
+                plan(&storage, newest(project, crowd, 100)).await,
+                "messages_in_order",
+            ),
+            (
+                plan(&storage, in_order(project, crowd).limit(100)).await,
+                "messages_in_order",
+            ),
+        ] {
+            assert!(plan.contains(index), "{plan}");
+            for bad in ["Seq Scan", "\"Sort\"", "SCAN", "TEMP B-TREE"] {
+                assert!(!plan.contains(bad), "{bad} in {plan}");
+            }
+        }
+        let search = with_words(storage.backend(), project, "needle").expect("words");
+        let plan = plan(&storage, most_recent(project, page).filter(search)).await;
+        let index = match storage.backend() {
+            DbBackend::Postgres => "messages_search",
+            _ => "message_search VIRTUAL TABLE INDEX",
+        };
+        assert!(plan.contains(index), "{plan}");
+        storage.close().await.expect("closed");
+    }
+
+    #[tokio::test]
+    async fn lists_and_search_use_their_indexes_on_sqlite() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let url = format!("sqlite://{}/plans.db", folder.path().display());
+        assert_indexed(&[("LLMRING_DATABASE_URL", &url)]).await;
+    }
+
+    #[tokio::test]
+    async fn lists_and_search_use_their_indexes_on_postgresql() {
+        let url = std::env::var("LLMRING_TEST_POSTGRES_URL").expect(
+            "LLMRING_TEST_POSTGRES_URL is not set: run `make test`, or set it to a PostgreSQL for tests",
+        );
+        let schema = format!("plans_{}", Uuid::now_v7().simple());
+        let mcp_schema = format!("{schema}_mcp");
+        assert_indexed(&[
+            ("LLMRING_DATABASE_URL", &url),
+            ("LLMRING_DATABASE_SCHEMA", &schema),
+            ("LLMRING_DATABASE_MCP_SCHEMA", &mcp_schema),
+        ])
+        .await;
+        let connection = sea_orm::Database::connect(&url).await.expect("PostgreSQL");
+        let drop = format!("DROP SCHEMA {schema} CASCADE; DROP SCHEMA {mcp_schema} CASCADE");
+        connection.execute_unprepared(&drop).await.expect("dropped");
+    }
+}
