@@ -136,6 +136,7 @@ impl App {
             storage.clone(),
             clock.clone(),
             usage.clone(),
+            receipts.clone(),
             &config.conversations,
         );
         let templates = Templates::new(storage.clone(), clock, conversations.clone());

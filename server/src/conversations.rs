@@ -21,6 +21,7 @@ use uuid::Uuid;
 use crate::clock::{Clock, new_id};
 use crate::config::{ConversationsConfig, LoggingLevel};
 use crate::error::{Error, Result, Violation};
+use crate::receipts::Receipts;
 use crate::storage::Storage;
 use crate::usage::{MAX_TEXT_CHARS, Usage, refusal};
 use message::Tokens;
@@ -46,6 +47,7 @@ pub struct Conversations {
     storage: Storage,
     clock: Clock,
     usage: Usage,
+    receipts: Receipts,
     config: ConversationsConfig,
     retention: Option<Arc<JoinHandle<()>>>,
 }
@@ -162,7 +164,13 @@ fn no_conversation(id: impl ToString) -> Error {
 
 impl Conversations {
     /// Starts automatic retention, where it is switched on, on the current tokio runtime.
-    pub fn start(storage: Storage, clock: Clock, usage: Usage, config: &ConversationsConfig) -> Self {
+    pub fn start(
+        storage: Storage,
+        clock: Clock,
+        usage: Usage,
+        receipts: Receipts,
+        config: &ConversationsConfig,
+    ) -> Self {
         let retention = config.automatic_retention.then(|| {
             let task = retention::delete_for_ever(storage.clone(), clock.clone(), config.retention_days);
             Arc::new(tokio::spawn(task))
@@ -171,6 +179,7 @@ impl Conversations {
             storage,
             clock,
             usage,
+            receipts,
             config: config.clone(),
             retention,
         }

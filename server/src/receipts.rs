@@ -327,23 +327,27 @@ impl Receipts {
         Ok(Certificate { receipt, certified })
     }
 
-    /// Issues the receipt of one log, inside the transaction that writes the log; `None` when no signing key is configured.
-    pub async fn certify(
-        &self,
-        transaction: &DatabaseTransaction,
-        log: &usage_log::Model,
-    ) -> Result<Option<Receipt>> {
+    /// Signs the receipt of one log that is about to be written; `None` when no signing key is configured.
+    pub fn sign_log(&self, log: &usage_log::Model) -> Result<Option<Receipt>> {
         if !self.keys.can_sign() {
             return Ok(None);
         }
         let now = self.clock.now();
-        let id = receipt_id(now);
-        let members = single::members(id.clone(), now, log, Note::default())?;
-        let receipt = self.keys.sign(members).map_err(unsigned)?;
-        links::link(transaction, log, id).await?;
-        let row = stored::row(log.project_id, &receipt, Some(1), now)?;
+        let members = single::members(receipt_id(now), now, log, Note::default())?;
+        self.keys.sign(members).map(Some).map_err(unsigned)
+    }
+
+    /// Stores a receipt of [`Receipts::sign_log`] and links it to its log, inside the transaction that writes the log.
+    pub async fn store_with_log(
+        &self,
+        transaction: &DatabaseTransaction,
+        log: &usage_log::Model,
+        receipt: &Receipt,
+    ) -> Result<()> {
+        links::link(transaction, log, receipt.id().to_owned()).await?;
+        let row = stored::row(log.project_id, receipt, Some(1), self.clock.now())?;
         stored::insert(transaction, row).await?;
-        Ok(Some(receipt))
+        Ok(())
     }
 
     /// Checks every stored receipt of every project and hands each fault to `report`.
@@ -452,8 +456,11 @@ mod tests {
             .exec_without_returning(&transaction)
             .await
             .expect("a row");
-        let receipt = receipts.certify(&transaction, &log).await;
-        let receipt = receipt.expect("no error").expect("a receipt");
+        let receipt = receipts.sign_log(&log).expect("no error").expect("a receipt");
+        receipts
+            .store_with_log(&transaction, &log, &receipt)
+            .await
+            .expect("no error");
         transaction.commit().await.expect("a commit");
 
         assert_eq!(receipt.text("log_id"), Some(log.id.to_string().as_str()));
@@ -471,9 +478,7 @@ mod tests {
     async fn without_a_key_a_log_is_written_without_a_receipt() {
         let folder = tempfile::tempdir().expect("a folder");
         let receipts = receipts(&folder, None).await;
-        let transaction = receipts.storage.begin().await.expect("a transaction");
-        let log = call(ProjectId(Uuid::from_u128(1)));
-        let receipt = receipts.certify(&transaction, &log).await;
+        let receipt = receipts.sign_log(&call(ProjectId(Uuid::from_u128(1))));
         assert!(matches!(receipt, Ok(None)), "{receipt:?}");
     }
 }

@@ -80,7 +80,7 @@ impl ConversationsApi {
         let key = idempotency::key("conversations/log", request, &body.0)?;
         let conversations = App::of(request).conversations();
         let logged = conversations.log(caller.project, body.0.into(), key).await?;
-        Ok(Answer(logged.into()))
+        Ok(Answer(logged.try_into()?))
     }
 
     /// Put back an exported conversation

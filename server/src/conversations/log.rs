@@ -26,12 +26,15 @@ pub struct LoggedCall {
 }
 
 /// The acknowledgement of a logged call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Logged {
     /// Where it was said.
     pub conversation_id: Uuid,
     /// The answer's message; `None` when there is no answer or messages are not kept.
     pub message_id: Option<Uuid>,
+    /// The text of the call's receipt; `None` when no signing key is configured.
+    #[serde(default)]
+    pub receipt: Option<String>,
 }
 
 impl Conversations {
@@ -66,6 +69,7 @@ impl Conversations {
             .await
             .map_err(within_metadata)?;
 
+        let receipt = self.receipts.sign_log(&row)?;
         let level = self.level(None);
         let answered = answer.is_some();
         let mut said = messages;
@@ -88,6 +92,7 @@ impl Conversations {
         let logged = Logged {
             conversation_id,
             message_id: (answered && level != LoggingLevel::None).then(|| new_id(now)),
+            receipt: receipt.as_ref().map(|receipt| receipt.as_str().to_owned()),
         };
         let transaction = self.storage.begin().await?;
         if let Some(key) = &key
@@ -103,9 +108,13 @@ impl Conversations {
         let mut rows = message::rows(&conversation, said, level, now);
         if let (Some(answer), Some(id)) = (rows.last_mut(), logged.message_id) {
             answer.id = id;
+            answer.receipt_id = receipt.as_ref().map(|receipt| receipt.id().to_owned());
         }
         message::insert(&transaction, &rows).await?;
         self.usage.record_in(&transaction, &row).await?;
+        if let Some(receipt) = &receipt {
+            self.receipts.store_with_log(&transaction, &row, receipt).await?;
+        }
         transaction.commit().await?;
         self.usage.committed(1);
         Ok(logged)

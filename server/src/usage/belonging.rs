@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use chrono::{DateTime, Utc};
 use entity::ids::ProjectId;
 use entity::usage_log::{self, CostSource};
-use entity::{awaited_log, conversation};
+use entity::{awaited_log, conversation, receipt_log};
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel, QueryFilter,
@@ -81,7 +81,7 @@ pub(super) async fn record(
         let conversation = conversations.of_row(&row);
         match conversation.and_then(|conversation| awaited.take(&call_of(conversation, &row))) {
             Some(before) => {
-                let after = complete(&before, &row);
+                let after = complete(&before, &row, awaited.certified.contains(&before.id));
                 acknowledged.push(Acknowledgement::of(&after));
                 shares.replace(&before, &after, row.logged_at);
                 completed.push((before, after));
@@ -140,19 +140,23 @@ fn call_of(conversation: Uuid, row: &usage_log::Model) -> Vec<u8> {
     hash.finalize().to_vec()
 }
 
-/// The row with what the log knows better. Its counts, its time and its place in a conversation stay.
-fn complete(row: &usage_log::Model, log: &usage_log::Model) -> usage_log::Model {
+/// The row with what the log knows better. Its counts, its time and its place in a conversation stay; so does all that a receipt of
+/// the row has signed.
+fn complete(row: &usage_log::Model, log: &usage_log::Model, certified: bool) -> usage_log::Model {
     let mut whole = row.clone();
     let or = |log: &Option<String>, row: &Option<String>| log.clone().or_else(|| row.clone());
-    whole.alias = or(&log.alias, &row.alias);
     whole.origin = or(&log.origin, &row.origin);
     whole.id_at_origin = or(&log.id_at_origin, &row.id_at_origin);
     whole.latency_ms = log.latency_ms.or(row.latency_ms);
-    if log.profile != super::DEFAULT_PROFILE {
-        whole.profile.clone_from(&log.profile);
-    }
     if log.metadata != "{}" {
         whole.metadata.clone_from(&log.metadata);
+    }
+    if certified {
+        return whole;
+    }
+    whole.alias = or(&log.alias, &row.alias);
+    if log.profile != super::DEFAULT_PROFILE {
+        whole.profile.clone_from(&log.profile);
     }
     if log.cost_source == CostSource::Client {
         whole.cost_source = CostSource::Client;
@@ -228,7 +232,12 @@ impl Conversations {
 }
 
 /// Rows that a log was awaited for, by call, oldest first.
-struct Awaited(HashMap<Vec<u8>, VecDeque<usage_log::Model>>);
+#[derive(Default)]
+struct Awaited {
+    rows: HashMap<Vec<u8>, VecDeque<usage_log::Model>>,
+    /// Those that a receipt covers.
+    certified: HashSet<Uuid>,
+}
 
 impl Awaited {
     async fn of(
@@ -256,7 +265,7 @@ impl Awaited {
             }
         });
         if marks.is_empty() {
-            return Ok(Self(HashMap::new()));
+            return Ok(Self::default());
         }
         let ids = marks.iter().map(|mark| mark.usage_log_id);
         // Of the reports' own projects: a mark is found by a hash over the conversation's id.
@@ -267,17 +276,29 @@ impl Awaited {
             .into_iter()
             .map(|row| (row.id, row))
             .collect();
+        let projects: BTreeSet<ProjectId> = found.values().map(|row| row.project_id).collect();
+        let certified = receipt_log::Entity::find()
+            .filter(receipt_log::Column::ProjectId.is_in(projects))
+            .filter(receipt_log::Column::LogId.is_in(found.keys().copied()))
+            .all(transaction)
+            .await?
+            .into_iter()
+            .map(|link| link.log_id)
+            .collect();
         let mut awaited: HashMap<Vec<u8>, VecDeque<usage_log::Model>> = HashMap::new();
         for mark in marks {
             if let Some(row) = found.remove(&mark.usage_log_id) {
                 awaited.entry(mark.call_sha256).or_default().push_back(row);
             }
         }
-        Ok(Self(awaited))
+        Ok(Self {
+            rows: awaited,
+            certified,
+        })
     }
 
     fn take(&mut self, call: &[u8]) -> Option<usage_log::Model> {
-        self.0.get_mut(call)?.pop_front()
+        self.rows.get_mut(call)?.pop_front()
     }
 }
 
@@ -409,7 +430,7 @@ mod tests {
         };
         let before = row(logged, Some((7, 5)), CostSource::Registry);
         let silent = row(report(None, None, "{}"), None, CostSource::Unpriced);
-        assert_eq!(complete(&before, &silent), before);
+        assert_eq!(complete(&before, &silent, false), before);
 
         let telling = CallReport {
             alias: Some("fast".into()),
@@ -417,7 +438,7 @@ mod tests {
             cost: Some(Usd::ZERO),
             ..report(Some("x"), None, r#"{"new":1}"#)
         };
-        let after = complete(&before, &row(telling, Some((0, 0)), CostSource::Client));
+        let after = complete(&before, &row(telling, Some((0, 0)), CostSource::Client), false);
         assert_eq!(after.alias.as_deref(), Some("fast"));
         assert_eq!(after.origin.as_deref(), Some("app"));
         assert_eq!(after.id_at_origin.as_deref(), Some("x"));
@@ -427,6 +448,29 @@ mod tests {
             (Some(0), CostSource::Client)
         );
         assert_eq!((after.id, after.input_tokens), (before.id, 10));
+    }
+
+    #[test]
+    fn what_a_receipt_has_signed_stays() {
+        let before = row(report(None, None, "{}"), Some((7, 5)), CostSource::Registry);
+        let telling = CallReport {
+            alias: Some("fast".into()),
+            origin: Some("app".into()),
+            profile: "prod".into(),
+            ..report(None, None, "{}")
+        };
+        let after = complete(&before, &row(telling, Some((9, 0)), CostSource::Client), true);
+        assert_eq!(after.origin.as_deref(), Some("app"));
+        let signed = |row: &usage_log::Model| {
+            (
+                row.alias.clone(),
+                row.profile.clone(),
+                row.cost_micros,
+                row.cost_picos,
+                row.cost_source,
+            )
+        };
+        assert_eq!(signed(&after), signed(&before));
     }
 
     #[test]

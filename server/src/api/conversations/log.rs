@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::api::scalar::{AnyJson, Count, Dollars, JsonObject, JsonObjects, Milliseconds};
 use crate::conversations::{Content, Logged, LoggedCall, NewMessage};
+use crate::error::Error;
 use crate::prices::{TokenCounts, input_includes_cached_default};
 use crate::usage::{CallReport, DEFAULT_PROFILE};
 
@@ -379,17 +380,27 @@ pub(super) struct LogConversationResponse {
     receipt: Option<JsonObject>,
 }
 
-impl From<Logged> for LogConversationResponse {
-    fn from(logged: Logged) -> Self {
+impl TryFrom<Logged> for LogConversationResponse {
+    type Error = Error;
+
+    fn try_from(logged: Logged) -> Result<Self, Error> {
         let Logged {
             conversation_id,
             message_id,
+            receipt,
         } = logged;
-        Self {
+        let receipt = receipt
+            .map(JsonObject::from_stored)
+            .transpose()
+            .map_err(|source| Error::Corrupt {
+                what: "receipt",
+                source,
+            })?;
+        Ok(Self {
             conversation_id,
             message_id,
-            receipt: None,
-        }
+            receipt,
+        })
     }
 }
 
