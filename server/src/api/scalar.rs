@@ -103,7 +103,7 @@ scalar!(
     Milliseconds,
     MetaSchema {
         minimum: Some(0.0),
-        ..MetaSchema::new_with_format("integer", "int64")
+        ..schema("number", "Milliseconds; a fraction is rounded.")
     }
 );
 

@@ -341,6 +341,40 @@ on_both_databases! {
         assert_eq!(db.db_count("receipt_logs").await, 6);
     }
 
+    async fn a_logged_call_has_its_receipt_at_once_and_keeps_what_it_says(db: TestDatabase) {
+        let server = signing(&db).start().await;
+        let alice = server.actor("alice");
+        let call = json!({
+            "messages": [{"role": "user", "content": "Hello"}],
+            "response": {"content": "Hi", "model": "gpt-4o-mini"},
+            "metadata": {"provider": "openai", "model": "gpt-4o-mini", "input_tokens": 10, "output_tokens": 2, "cost": 0.25}
+        });
+        let logged = alice.post("/api/v1/conversations/log", &call).await.ok();
+        let text = logged.exact(&["receipt"]);
+        assert_eq!(verdict(&alice, &text).await["valid"], json!(true));
+        let receipt: Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(receipt["cost"]["amount"], json!("0.25"));
+        let id = receipt["id"].as_str().expect("an id");
+        assert_eq!(fetch(&alice, id).await.ok().text, text);
+
+        let conversation = logged.json()["conversation_id"].as_str().expect("an id").to_owned();
+        let messages = alice.get(&format!("/conversations/{conversation}/messages")).await.ok().json();
+        assert_eq!(messages[1]["receipt_id"], json!(id));
+        let uncertified = alice.get("/api/v1/receipts/uncertified").await.ok().json();
+        assert_eq!(uncertified["total"], json!(0));
+
+        // The client's own log of the same call follows: it is no second call, and what was signed stays.
+        let log = json!({
+            "provider": "openai", "model": "gpt-4o-mini", "input_tokens": 10, "output_tokens": 2, "cost": 0.5,
+            "origin": "app", "id_at_origin": conversation
+        });
+        alice.post("/api/v1/log", &log).await.ok();
+        let logs = alice.get("/api/v1/logs").await.ok();
+        assert_eq!(logs.json().as_array().map(Vec::len), Some(1));
+        assert_eq!((logs.exact(&["0", "cost"]), &logs.json()[0]["origin"]), ("0.25".to_owned(), &json!("app")));
+        generate(&alice, json!({"since_last_receipt": true})).await.refused(400);
+    }
+
     async fn concurrent_receipts_never_certify_a_log_twice_and_miss_none(db: TestDatabase) {
         const WRITERS: usize = 4;
         const CERTIFIERS: usize = 4;
