@@ -327,14 +327,21 @@ impl Receipts {
         Ok(Certificate { receipt, certified })
     }
 
-    /// Signs the receipt of one log that is about to be written; `None` when no signing key is configured.
+    /// Signs the receipt of one log that is about to be written; `None` when no signing key is configured, or when the key does not sign
+    /// now: a log is worth more than its receipt, and can be certified later.
     pub fn sign_log(&self, log: &usage_log::Model) -> Result<Option<Receipt>> {
         if !self.keys.can_sign() {
             return Ok(None);
         }
         let now = self.clock.now();
         let members = single::members(receipt_id(now), now, log, Note::default())?;
-        self.keys.sign(members).map(Some).map_err(unsigned)
+        Ok(self
+            .keys
+            .sign(members)
+            .inspect_err(
+                |error| tracing::warn!(%error, log_id = %log.id, "a log is recorded without a receipt"),
+            )
+            .ok())
     }
 
     /// Stores a receipt of [`Receipts::sign_log`] and links it to its log, inside the transaction that writes the log.
