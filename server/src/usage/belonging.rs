@@ -129,6 +129,8 @@ pub(super) async fn await_log(
 /// What tells one call of a conversation from another, as far as both reports of it know.
 fn call_of(conversation: Uuid, row: &usage_log::Model) -> Vec<u8> {
     let mut hash = Sha256::new();
+    // An id that was freed by a deletion may be taken by another project.
+    hash.update(row.project_id.0.as_bytes());
     hash.update(conversation.as_bytes());
     for name in [&row.provider, &row.model] {
         hash.update(name);
