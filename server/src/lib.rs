@@ -35,6 +35,9 @@ pub mod templates;
 /// Signed statements about calls.
 pub mod receipts;
 
+/// MCP servers, what they offer, and calls of it.
+pub mod mcp;
+
 /// What tokens cost.
 pub mod prices;
 
