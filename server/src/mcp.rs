@@ -1,4 +1,6 @@
 //! Model Context Protocol: servers that projects register, what they offer, and calls of it.
 
+mod schema;
+
 /// Whom a session is opened to, what comes back, and what can go wrong on the way.
 pub mod peer;
