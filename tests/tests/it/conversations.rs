@@ -441,6 +441,29 @@ on_both_databases! {
         assert_eq!((read.exact(&["total_cost"]), read.json()["total_input_tokens"].clone()), ("1".into(), json!(200)));
     }
 
+    async fn a_call_of_a_deleted_conversation_is_never_completed_by_another_project(db: TestDatabase) {
+        let server = Server::on(&db).start().await;
+        let (alice, mallory) = (server.actor("alice"), server.actor("mallory"));
+        let logged = log_call(&alice, &call(json!({"cost": 0.25, "alias": "hers"}))).await.ok().json();
+        let id = logged["conversation_id"].as_str().expect("an id").to_owned();
+        let (logs, stats) = (alice.logs("").await.ok().text, alice.stats("").await.ok().text);
+        delete(&alice, &format!("{ROOT}/{id}")).await.ok();
+        assert_eq!(db.db_count("awaited_logs").await, 0, "no log is awaited for a conversation that is gone");
+
+        // The id is free now.
+        let taken = import(&mallory, &json!({"id": id, "title": "mine"}).to_string()).await.ok();
+        assert_eq!(taken.id(), id);
+        let log = json!({"provider": "openai", "model": "gpt-4o-mini", "input_tokens": 100, "output_tokens": 50, "cost": 7,
+            "alias": "stolen", "origin": "mallory", "conversation_id": id});
+        mallory.log_usage(log).await.ok();
+        assert_eq!(alice.logs("").await.ok().text, logs);
+        assert_eq!(alice.stats("").await.ok().text, stats);
+        let of_mallory = mallory.logs("").await.ok();
+        assert_eq!((of_mallory.json().as_array().map(Vec::len), of_mallory.exact(&["0", "cost"])), (Some(1), "7".to_owned()));
+        assert_eq!(conversation(&mallory, &id).await.exact(&["total_cost"]), "7");
+        assert_eq!(db.db_count("usage_logs").await, 2);
+    }
+
     async fn another_count_or_model_is_another_call(db: TestDatabase) {
         let server = Server::on(&db).start().await;
         let alice = server.actor("alice");
