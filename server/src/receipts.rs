@@ -152,9 +152,9 @@ impl Receipts {
 
     /// Signs and stores a receipt of the caller's; `id`, `timestamp` and `key_id` are added where they are absent.
     pub async fn issue(&self, project: ProjectId, text: &[u8]) -> Result<Receipt> {
-        self.require_signing_key()?;
-        let mut members = json::read_object(text).map_err(|error| Error::Refused(error.to_string()))?;
         let now = self.clock.now();
+        self.require_signing_key(now)?;
+        let mut members = json::read_object(text).map_err(|error| Error::Refused(error.to_string()))?;
         let absent = |members: &Map<String, Value>, name| members.get(name).is_none_or(Value::is_null);
         let dated_here = absent(&members, "timestamp");
         if dated_here {
@@ -295,7 +295,7 @@ impl Receipts {
         selection: &Selection,
         note: Note,
     ) -> Result<Certificate> {
-        self.require_signing_key()?;
+        self.require_signing_key(self.clock.now())?;
         let transaction = self.storage.begin().await?;
         links::lock(&transaction, project).await?;
         selection.refuse_unknown(&transaction, project).await?;
@@ -362,11 +362,17 @@ impl Receipts {
         audit::run(&self.storage, &self.keys, report).await
     }
 
-    fn require_signing_key(&self) -> Result<()> {
-        if self.keys.can_sign() {
+    /// A key signs within its window only, whatever time the receipt is to bear: its holder promised to be done with it by then.
+    fn require_signing_key(&self, now: DateTime<Utc>) -> Result<()> {
+        let key = self
+            .current_key()
+            .filter(|_| self.keys.can_sign())
+            .ok_or_else(|| unsigned(SignError::NoSigningKey))?;
+        if key.window().contains(now) {
             Ok(())
         } else {
-            Err(unsigned(SignError::NoSigningKey))
+            let key_id = key.id().to_owned();
+            Err(unsigned(SignError::OutsideWindow { key_id }))
         }
     }
 }

@@ -584,6 +584,29 @@ on_both_databases! {
         fetch(&server.actor("alice"), &receipt_id(&new)).await.ok();
     }
 
+    async fn a_key_outside_its_window_signs_nothing_however_it_is_dated(db: TestDatabase) {
+        let now = chrono::Utc::now();
+        let day = chrono::Days::new(1);
+        for (window, within) in [
+            (json!({"not_after": now - day}), now - day - day),
+            (json!({"not_before": now + day}), now + day + day),
+        ] {
+            let mut jwk = json!({"kty": "OKP", "crv": "Ed25519", "kid": "first", "x": PUBLIC});
+            for (name, instant) in window.as_object().expect("a window") {
+                jwk[name] = instant.clone();
+            }
+            let server = signing(&db).with("LLMRING_RECEIPTS_OTHER_KEYS", &json!([jwk]).to_string()).start().await;
+            let alice = server.actor("alice");
+            let mut dated = unsigned();
+            dated["timestamp"] = json!(within);
+            for members in [dated, unsigned()] {
+                let refused = issue(&alice, &members).await.refused(503);
+                assert!(refused.text.contains("LLMRING_RECEIPTS_OTHER_KEYS"), "{refused:?}");
+            }
+        }
+        assert_eq!(db.db_count("receipts").await, 0);
+    }
+
     async fn without_a_key_nothing_is_signed_and_none_is_published(db: TestDatabase) {
         let server = Server::on(&db).start().await;
         let alice = server.actor("alice");
