@@ -33,6 +33,9 @@ pub use selection::{MAX_SELECTED_IDS, Selection};
 pub use stored::MAX_RECEIPT_BYTES;
 pub use summary::{Share, Summary};
 
+/// Members that say which logs the signer counted: nobody else can vouch for that.
+const CERTIFYING: [&str; 3] = ["receipt_type", "batch_summary", "log_id"];
+
 /// The receipts of all projects.
 #[derive(Clone, Debug)]
 pub struct Receipts {
@@ -150,12 +153,21 @@ impl Receipts {
         self.insert(project, receipt).await
     }
 
-    /// Signs and stores a receipt of the caller's; `id`, `timestamp` and `key_id` are added where they are absent.
+    /// Signs and stores a receipt of the caller's; `id`, `timestamp` and `key_id` are added where they are absent. Unknown members are
+    /// kept; those by which this server says that it certified logs are refused.
     pub async fn issue(&self, project: ProjectId, text: &[u8]) -> Result<Receipt> {
         let now = self.clock.now();
         self.require_signing_key(now)?;
         let mut members = json::read_object(text).map_err(|error| Error::Refused(error.to_string()))?;
-        let absent = |members: &Map<String, Value>, name| members.get(name).is_none_or(Value::is_null);
+        let absent = |members: &Map<String, Value>, name: &str| members.get(name).is_none_or(Value::is_null);
+        let violations: Vec<Violation> = CERTIFYING
+            .into_iter()
+            .filter(|name| !absent(&members, name))
+            .map(|name| Violation::body(&[name], "is for the server to say, of logs that it certified"))
+            .collect();
+        if !violations.is_empty() {
+            return Err(Error::Invalid(violations));
+        }
         let dated_here = absent(&members, "timestamp");
         if dated_here {
             let now = now.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);

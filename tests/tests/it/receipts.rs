@@ -234,6 +234,30 @@ on_both_databases! {
         assert_eq!(db.db_count("receipts").await, stored);
     }
 
+    async fn a_caller_cannot_have_it_signed_that_the_server_certified_logs(db: TestDatabase) {
+        let server = signing(&db).start().await;
+        let alice = server.actor("alice");
+        let id = log(&alice, json!({})).await;
+        for (member, value) in [
+            ("receipt_type", json!("single")),
+            ("log_id", json!(id)),
+            ("batch_summary", json!({"logs_count": 1})),
+        ] {
+            let mut members = unsigned();
+            members[member] = value;
+            assert_eq!(issue(&alice, &members).await.refused(422).places(), [format!("body.{member}")]);
+        }
+        assert_eq!(db.db_count("receipts").await, 0);
+        // Null is absent, and every other member is the caller's.
+        let mut members = unsigned();
+        members["batch_summary"] = Value::Null;
+        members["log"] = json!(id);
+        let issued = issue(&alice, &members).await.ok();
+        assert_eq!(issued.json()["log"], json!(id));
+        // Made here, it is signed.
+        generate(&alice, json!({"log_ids": [id]})).await.ok();
+    }
+
     async fn one_log_has_a_receipt_that_explains_its_cost(db: TestDatabase) {
         let server = signing(&db).start().await;
         server.has_prices().await;
