@@ -11,6 +11,7 @@ mod selection;
 mod single;
 mod stored;
 mod summary;
+mod turns;
 
 use std::sync::Arc;
 
@@ -32,6 +33,7 @@ pub use published::{FetchKeysError, fetch_public_keys};
 pub use selection::{MAX_SELECTED_IDS, Selection};
 pub use stored::MAX_RECEIPT_BYTES;
 pub use summary::{Share, Summary};
+use turns::Turns;
 
 /// Members that say which logs the signer counted: nobody else can vouch for that.
 const CERTIFYING: [&str; 3] = ["receipt_type", "batch_summary", "log_id"];
@@ -42,6 +44,7 @@ pub struct Receipts {
     storage: Storage,
     clock: Clock,
     keys: Arc<KeyRing>,
+    turns: Turns,
 }
 
 /// What the caller adds to a receipt that certifies logs.
@@ -89,6 +92,7 @@ impl Receipts {
             storage,
             clock,
             keys: Arc::new(keys),
+            turns: Turns::default(),
         }
     }
 
@@ -300,7 +304,7 @@ impl Receipts {
     /// Issues a receipt that certifies the selected logs, and links it to them, in one transaction.
     ///
     /// The logs are picked by one statement; everything the receipt says is computed from what that statement linked. A project's
-    /// calls wait for each other, so that two of them never pick the same uncertified log.
+    /// calls wait for each other, so that two of them never pick the same uncertified log; one that waits too long is [`Error::Busy`].
     pub async fn generate(
         &self,
         project: ProjectId,
@@ -308,34 +312,34 @@ impl Receipts {
         note: Note,
     ) -> Result<Certificate> {
         self.require_signing_key(self.clock.now())?;
-        let transaction = self.storage.begin().await?;
-        links::lock(&transaction, project).await?;
-        selection.refuse_unknown(&transaction, project).await?;
+        let turn = self.turns.take(&self.storage, project).await?;
+        let transaction = &turn.transaction;
+        selection.refuse_unknown(transaction, project).await?;
         let now = self.clock.now();
         let id = receipt_id(now);
-        let certified = links::pick(&transaction, project, &id, selection).await?;
+        let certified = links::pick(transaction, project, &id, selection).await?;
         let members = match certified {
             0 => return Err(nothing_selected()),
             1 => {
                 let log = usage_log::Entity::of(project)
                     .filter(selection::certified_by(project, &id))
-                    .one(&transaction)
+                    .one(transaction)
                     .await?
                     .ok_or_else(nothing_selected)?;
                 single::members(id.clone(), now, &log, note)?
             }
             _ => {
-                let summary = Summary::of(&transaction, project, selection::certified_by(project, &id))
+                let summary = Summary::of(transaction, project, selection::certified_by(project, &id))
                     .await?
                     .ok_or_else(nothing_selected)?;
-                let digest = links::digest(&transaction, project, &id).await?;
+                let digest = links::digest(transaction, project, &id).await?;
                 summary.into_receipt(id.clone(), now, digest, note).into_members()
             }
         };
         let receipt = self.keys.sign(members).map_err(unsigned)?;
         let row = stored::row(project, &receipt, Some(certified), now)?;
-        stored::insert(&transaction, row).await?;
-        transaction.commit().await?;
+        stored::insert(transaction, row).await?;
+        turn.commit().await?;
         Ok(Certificate { receipt, certified })
     }
 

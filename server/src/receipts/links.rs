@@ -4,8 +4,8 @@ use entity::ids::ProjectId;
 use entity::{receipt_log, usage_log};
 use sea_orm::sea_query::{Expr, Query};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, IntoActiveModel,
-    QueryFilter, QueryOrder, QuerySelect, QueryTrait, Statement,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel, QueryFilter,
+    QueryOrder, QuerySelect, QueryTrait,
 };
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -15,32 +15,12 @@ use super::selection::Selection;
 /// Ids read at a time.
 const CHUNK: u64 = 5000;
 
-/// ASCII `rcpt`: these advisory locks are two numbers, the migrations' lock is one, so that they never meet.
-const LOCK_SPACE: i32 = 0x72_63_70_74;
-
 /// Which logs a receipt certifies, in 32 bytes.
 pub(super) struct LogsDigest {
     /// How many.
     pub(super) count: u64,
     /// SHA-256, in hex, over their ids: ascending, each as lower-case text with hyphens and a line feed.
     pub(super) sha256: String,
-}
-
-/// Makes other calls for the project wait until the transaction ends. On SQLite a transaction that writes is alone anyway.
-///
-/// On PostgreSQL the transaction must be `READ COMMITTED`: statements after the lock then see what its last holder committed.
-pub(super) async fn lock(transaction: &DatabaseTransaction, project: ProjectId) -> Result<(), DbErr> {
-    if transaction.get_database_backend() != DbBackend::Postgres {
-        return Ok(());
-    }
-    // The end of a project's id is random or a hash; two projects that share these bits wait for each other, no more.
-    let [.., a, b, c, d] = *project.0.as_bytes();
-    let statement = Statement::from_sql_and_values(
-        DbBackend::Postgres,
-        "SELECT pg_advisory_xact_lock($1, $2)",
-        [LOCK_SPACE.into(), i32::from_be_bytes([a, b, c, d]).into()],
-    );
-    transaction.execute_raw(statement).await.map(drop)
 }
 
 /// Links the selected logs to the receipt, in one statement, and returns how many there are.

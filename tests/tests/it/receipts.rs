@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use integration::database::play;
 use integration::{
     Actor, Answer, DEADLINE, Server, ServerBuilder, TestDatabase, on_both_databases, python_with_input,
 };
 use reqwest::Method;
+use sea_orm::{ConnectionTrait, TransactionTrait};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
@@ -645,6 +647,49 @@ on_both_databases! {
         alice.post("/api/v1/receipts/preview", &json!({"since_last_receipt": true})).await.ok();
         assert_eq!(db.db_count("receipt_logs").await, 0);
     }
+}
+
+#[tokio::test]
+async fn a_crowd_that_waits_to_certify_leaves_connections_to_others() {
+    async fn scenario(db: TestDatabase) {
+        let small = signing(&db)
+            .with("LLMRING_DATABASE_POOL_SIZE", "2")
+            .with("LLMRING_DATABASE_POOL_OVERFLOW", "0");
+        let server = small.start().await;
+        let (alice, bob) = (server.actor("alice"), server.actor("bob"));
+        log(&alice, json!({})).await;
+        let begun = alice.post("/api/v1/conversations", &json!({})).await.ok().json();
+        let project: Uuid = begun["api_key_id"]
+            .as_str()
+            .and_then(|id| id.parse().ok())
+            .expect("a project's id");
+
+        // As if another replica certified for a long time.
+        let elsewhere = db.db_connect().await;
+        let transaction = elsewhere.begin().await.expect("a transaction");
+        let [.., a, b, c, d] = *project.as_bytes();
+        let key = i32::from_be_bytes([a, b, c, d]);
+        let lock = format!("SELECT pg_advisory_xact_lock(x'72637074'::int, {key})");
+        transaction.execute_unprepared(&lock).await.expect("the lock");
+
+        let mut crowd = JoinSet::new();
+        for _ in 0..12 {
+            let alice = alice.clone();
+            crowd.spawn(async move { generate(&alice, json!({"since_last_receipt": true})).await });
+        }
+        while crowd.try_join_next().is_none() {
+            bob.stats("").await.ok();
+            log(&bob, json!({})).await;
+        }
+        for refused in crowd.join_all().await {
+            let refused = refused.refused(503);
+            assert!(refused.header("retry-after").is_some(), "{refused:?}");
+        }
+        transaction.rollback().await.expect("the lock given up");
+        elsewhere.close().await.expect("a closed connection");
+        generate(&alice, json!({"since_last_receipt": true})).await.ok();
+    }
+    play(TestDatabase::postgres(), scenario).await;
 }
 
 #[tokio::test]
