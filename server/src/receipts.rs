@@ -251,14 +251,19 @@ impl Receipts {
         })
     }
 
-    /// The usage logs that a receipt certifies, in the order of their ids: the order in which they are hashed.
+    /// The usage logs that a receipt certifies, in the order of their ids: the order in which they are hashed. The receipt is checked as by
+    /// [`Receipts::get`], and all its links against what it says.
     pub async fn logs(&self, project: ProjectId, id: &str, page: Page) -> Result<Part<usage_log::Model>> {
-        self.row(project, id).await?;
-        let links = || receipt_log::Entity::of(project).filter(receipt_log::Column::ReceiptId.eq(id));
+        let row = self.row(project, id).await?;
+        let receipt = stored::checked(&row, &self.keys)?;
         let snapshot = self.storage.snapshot().await?;
-        let total = links().count(&snapshot).await?;
+        let linked = links::digest(&snapshot, project, id).await?;
+        if let Some(reason) = linked.contradicts(&row, &receipt) {
+            return Err(stored::tampered(&row, reason));
+        }
         // Two short queries: one that pages through the logs themselves reads all of them for each page.
-        let ids: Vec<Uuid> = links()
+        let ids: Vec<Uuid> = receipt_log::Entity::of(project)
+            .filter(receipt_log::Column::ReceiptId.eq(id))
             .select_only()
             .column(receipt_log::Column::LogId)
             .order_by_asc(receipt_log::Column::LogId)
@@ -273,7 +278,10 @@ impl Receipts {
             .all(&snapshot)
             .await?;
         snapshot.rollback().await?;
-        Ok(Part { entries, total })
+        Ok(Part {
+            entries,
+            total: linked.count,
+        })
     }
 
     /// The usage logs that no receipt certifies, newest first.

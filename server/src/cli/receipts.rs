@@ -66,6 +66,12 @@ pub(super) async fn run(config: Config) -> Outcome {
     let audit = receipts.audit(|fault| println!("{fault}")).await?;
     storage.close().await?;
     println!("{} receipts checked, {} faults", audit.receipts, audit.faults);
+    if audit.certified_elsewhere > 0 {
+        let count = audit.certified_elsewhere;
+        println!(
+            "{count} of them certify usage logs that are not linked here: they should be receipts of another server"
+        );
+    }
     if audit.faults == 0 {
         Ok(())
     } else {

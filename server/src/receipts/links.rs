@@ -1,7 +1,8 @@
 //! Links between receipts and the usage logs they certify.
 
 use entity::ids::ProjectId;
-use entity::{receipt_log, usage_log};
+use entity::{receipt as row, receipt_log, usage_log};
+use receipt::Receipt;
 use sea_orm::sea_query::{Expr, Query};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel, QueryFilter,
@@ -21,6 +22,39 @@ pub(super) struct LogsDigest {
     pub(super) count: u64,
     /// SHA-256, in hex, over their ids: ascending, each as lower-case text with hyphens and a line feed.
     pub(super) sha256: String,
+}
+
+impl LogsDigest {
+    /// How what is linked to a receipt differs from what it certified, according to its row and, signed, to itself.
+    pub(super) fn contradicts(&self, row: &row::Model, receipt: &Receipt) -> Option<String> {
+        let count = self.count;
+        match row.logs_count {
+            None if count > 0 => Some(format!(
+                "{count} usage logs are linked to it, and it certified none"
+            )),
+            None => None,
+            Some(certified) if i64::try_from(count) != Ok(certified) => Some(format!(
+                "{count} usage logs are linked to it, and it certified {certified}"
+            )),
+            Some(_) if !self.is_of(receipt) => {
+                Some("the usage logs linked to it are not those that it certified".to_owned())
+            }
+            Some(_) => None,
+        }
+    }
+
+    /// Whether a receipt that certifies logs says that it certifies these.
+    fn is_of(&self, receipt: &Receipt) -> bool {
+        match receipt.members().get("batch_summary") {
+            Some(summary) => {
+                summary["logs_count"] == self.count && summary["logs_sha256"] == self.sha256.as_str()
+            }
+            None => receipt
+                .text("log_id")
+                .and_then(|id| id.parse().ok())
+                .is_some_and(|id| digest_of_one(id).sha256 == self.sha256),
+        }
+    }
 }
 
 /// Links the selected logs to the receipt, in one statement, and returns how many there are.
@@ -102,7 +136,7 @@ pub(super) async fn digest(
 }
 
 /// The digest of one log.
-pub(super) fn digest_of_one(id: Uuid) -> LogsDigest {
+fn digest_of_one(id: Uuid) -> LogsDigest {
     let mut hash = Sha256::new();
     add(&mut hash, id);
     LogsDigest {
