@@ -560,6 +560,20 @@ on_both_databases! {
         audit().await.succeeded();
     }
 
+    async fn an_audit_changes_no_schema(db: TestDatabase) {
+        let audit = signing(&db).run(&["receipts", "audit"]).await;
+        assert!(!audit.status.success() && audit.stderr.contains("migrate up"), "{audit:?}");
+        assert_eq!(db.db_tables().await, Vec::<String>::new());
+        signing(&db).run(&["migrate", "up"]).await.succeeded();
+        signing(&db).run(&["migrate", "down", "--steps", "1"]).await.succeeded();
+        let before = db.db_tables().await;
+        let audit = signing(&db).run(&["receipts", "audit"]).await;
+        assert!(!audit.status.success() && audit.stderr.contains("lacks the schema step"), "{audit:?}");
+        assert_eq!(db.db_tables().await, before);
+        signing(&db).run(&["migrate", "up"]).await.succeeded();
+        signing(&db).run(&["receipts", "audit"]).await.succeeded();
+    }
+
     async fn a_receipt_without_its_logs_is_one_from_elsewhere_or_a_fault(db: TestDatabase) {
         let (server, elsewhere) = (signing(&db).start().await, TestDatabase::sqlite());
         let alice = server.actor("alice");
