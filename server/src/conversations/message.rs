@@ -60,7 +60,7 @@ impl Content {
     ///
     /// # Errors
     ///
-    /// Parts that RFC 8785 gives no form, such as an integer beyond 2⁵³; what is wrong with them.
+    /// Parts that RFC 8785 gives no form, such as an integer beyond ±(2⁵³ − 1); what is wrong with them.
     pub fn hash(&self) -> Result<String, String> {
         let digest = match serde_json::from_str::<String>(&self.0) {
             Ok(text) => Sha256::digest(text),
