@@ -7,21 +7,19 @@ use entity::ids::ProjectId;
 use entity::usd::Usd;
 use entity::{conversation, message as stored};
 use futures_util::Stream;
-use futures_util::stream::try_unfold;
 use sea_orm::{
     ColumnTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect, TryInsertResult,
 };
 use uuid::Uuid;
 
 use super::message::{self, Tokens};
-use super::{ConversationFields, Conversations, NewMessage, query, refuse};
+use super::reading::{self, Span};
+use super::{ConversationFields, Conversations, NewMessage, refuse};
 use crate::clock::new_id;
 use crate::config::LoggingLevel;
 use crate::error::{Result, Violation};
 use crate::usage::refusal;
 
-/// Messages read at a time. Each may be as large as a request.
-const CHUNK: u64 = 50;
 /// Ids looked up in one statement.
 const IDS_AT_ONCE: usize = 10_000;
 
@@ -66,20 +64,12 @@ impl Conversations {
         impl Stream<Item = Result<Vec<stored::Model>>> + Send + use<>,
     )> {
         let conversation = self.one(project, id).await?;
-        let (storage, last) = (self.storage.clone(), conversation.last_position);
-        let messages = try_unfold(0, move |position| {
-            let storage = storage.clone();
-            async move {
-                let rows = query::in_order(project, id)
-                    .filter(stored::Column::Position.gt(position))
-                    .filter(stored::Column::Position.lte(last))
-                    .limit(CHUNK)
-                    .all(storage.reader())
-                    .await?;
-                let next = rows.last().map(|row| row.position);
-                Ok(next.map(|position| (rows, position)))
-            }
-        });
+        let span = Span {
+            after: 0,
+            to: conversation.last_position,
+            most: u64::MAX,
+        };
+        let messages = reading::read(self.storage.clone(), project, id, span);
         Ok((conversation, messages))
     }
 

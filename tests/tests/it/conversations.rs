@@ -662,6 +662,36 @@ on_both_databases! {
         assert_eq!(db.db_count("usage_logs").await, 1);
     }
 
+    async fn a_list_of_large_messages_is_written_while_it_is_read(db: TestDatabase) {
+        let server = Server::on(&db).start().await;
+        let alice = server.actor("alice");
+        let id = begin(&alice, &json!({})).await;
+        let texts: Vec<Value> = (0..25).map(|index| json!(format!("{index} {}", "x".repeat(300_000)))).collect();
+        let messages: Vec<Value> = texts.iter().map(|text| json!({"role": "user", "content": text})).collect();
+        say(&alice, &id, json!(messages)).await.ok();
+        let texts_of = |messages: &Value| -> Vec<Value> {
+            messages.as_array().expect("messages").iter().map(|message| message["content"].clone()).collect()
+        };
+        let list = alice.get(&format!("{ROOT}/{id}/messages")).await.ok();
+        assert_eq!(list.header("content-length"), None, "7 MB are written in pieces");
+        assert_eq!(list.header("content-type"), Some("application/json; charset=utf-8"));
+        assert_eq!(texts_of(&list.json()), texts);
+        for (query, part) in [
+            ("limit=3&offset=20", &texts[20..23]), ("offset=24", &texts[24..]), ("limit=1", &texts[..1]), ("offset=25", &[]),
+            ("offset=9007199254740991", &[]),
+        ] {
+            let list = alice.get(&format!("{ROOT}/{id}/messages?{query}")).await.ok();
+            assert_eq!(texts_of(&list.json()), part, "{query}");
+        }
+        for (query, part) in [("", &texts[..]), ("message_limit=7", &texts[18..]), ("message_limit=1", &texts[24..])] {
+            let read = alice.get(&format!("{ROOT}/{id}?{query}")).await.ok().json();
+            assert_eq!((texts_of(&read["messages"]), &read["message_count"]), (part.to_vec(), &json!(25)), "{query}");
+        }
+        let bare = alice.get(&format!("{ROOT}/{id}?include_messages=false")).await.ok().json();
+        assert!(bare.get("messages").is_none(), "{bare}");
+        assert_eq!(alice.get(&format!("{ROOT}/{id}/export")).await.ok().text.lines().count(), 26);
+    }
+
     async fn a_file_with_a_bad_line_leaves_nothing(db: TestDatabase) {
         let server = Server::on(&db).start().await;
         let alice = server.actor("alice");

@@ -13,6 +13,7 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOpti
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::streamed::{json, written_while_read};
 use super::wire::{Conversation, ConversationRequest, Message, MessageRequest, column};
 use crate::api::body;
 use crate::api::problem::Problem;
@@ -46,10 +47,7 @@ struct Line<T> {
 }
 
 fn line<T: Serialize>(kind: &'static str, value: T) -> Result<Vec<u8>, Error> {
-    let mut line = serde_json::to_vec(&Line { kind, value }).map_err(|source| Error::Corrupt {
-        what: "message",
-        source,
-    })?;
+    let mut line = json(&Line { kind, value })?;
     line.push(b'\n');
     Ok(line)
 }
@@ -75,16 +73,9 @@ impl Export {
             Ok(lines)
         });
         let lines = futures_util::stream::once(async { Ok(first) }).chain(rest);
-        let lines = lines.map(|lines: Result<Vec<u8>, Error>| {
-            // The status is sent already: all that is left is to break off, which the client notices.
-            lines.map_err(|error| {
-                tracing::warn!(%error, "an export broke off");
-                std::io::Error::other("the export broke off")
-            })
-        });
         Ok(Self {
             id,
-            body: HttpBody::from_bytes_stream(lines),
+            body: written_while_read(lines),
         })
     }
 }

@@ -153,19 +153,6 @@ impl From<conversation::Model> for Conversation {
     }
 }
 
-impl Conversation {
-    pub(super) fn with_messages(
-        row: conversation::Model,
-        messages: Vec<message::Model>,
-    ) -> Result<Self, Error> {
-        let messages = messages.into_iter().map(Message::try_from);
-        Ok(Self {
-            messages: Some(messages.collect::<Result<_, _>>()?),
-            ..Self::from(row)
-        })
-    }
-}
-
 /// Who says something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Enum)]
 #[oai(rename = "Role", rename_all = "lowercase")]
