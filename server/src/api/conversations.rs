@@ -87,7 +87,8 @@ impl ConversationsApi {
 
     /// Put back an exported conversation
     ///
-    /// All of it or nothing. Ids are kept where they are free.
+    /// All of it or nothing. Ids are kept where they are free: an id is one conversation's or message's, whoever has it. So whether an id was
+    /// kept tells whether it is in use somewhere, which helps nobody to guess one: a UUIDv7 has 74 random bits.
     #[oai(path = "/import", method = "post", operation_id = "import_conversation")]
     async fn import(
         &self,

@@ -379,7 +379,8 @@ pub(super) struct Message {
     /// What was said; null when nothing was or it is not kept.
     #[oai(nullable)]
     content: Option<WireContent>,
-    /// SHA-256 of the content, hexadecimal: of a text its UTF-8 bytes, of parts their RFC 8785 form.
+    /// SHA-256 of the content, hexadecimal: of a text its UTF-8 bytes, of parts their RFC 8785 form, or, where that gives them none (as for
+    /// integers beyond ±(2⁵³ − 1)), their JSON as it came.
     #[oai(nullable)]
     content_hash: Option<String>,
     /// The tool calls that the model made.
