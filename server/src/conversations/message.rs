@@ -192,21 +192,43 @@ impl NewMessage {
             metadata: if keep {
                 metadata
             } else {
-                without_tool_calls(metadata)
+                without_content(&metadata)
             },
             created_at,
         }
     }
 }
 
-/// Clients put tool calls, which hold what was said, into the metadata as well.
-fn without_tool_calls(metadata: String) -> String {
-    let Ok(mut members) = serde_json::from_str::<BTreeMap<String, Box<RawValue>>>(&metadata) else {
-        return metadata;
+/// Members of metadata that say what a call was, never what was said in it.
+const ABOUT_THE_CALL: [&str; 15] = [
+    "alias",
+    "cached_tokens",
+    "conversation_id",
+    "cost",
+    "finish_reason",
+    "input_cost",
+    "input_tokens",
+    "latency_ms",
+    "model",
+    "origin",
+    "output_cost",
+    "output_tokens",
+    "profile",
+    "provider",
+    "role",
+];
+
+/// What is kept of metadata where what was said is not: of the members [`ABOUT_THE_CALL`] numbers, booleans and texts short enough to be
+/// names. Callers put tool calls and other content into the rest.
+pub(super) fn without_content(metadata: &str) -> String {
+    let is_small = |value: &RawValue| match value.get().as_bytes().first() {
+        Some(b'{' | b'[') => false,
+        Some(b'"') => serde_json::from_str::<String>(value.get())
+            .is_ok_and(|text| text.chars().count() <= MAX_TEXT_CHARS),
+        _ => true,
     };
-    if members.remove("tool_calls").is_none() {
-        return metadata;
-    }
+    let mut members: BTreeMap<String, &RawValue> = serde_json::from_str(metadata).unwrap_or_default();
+    members.retain(|name, value| ABOUT_THE_CALL.contains(&name.as_str()) && is_small(value));
     serde_json::to_string(&members).unwrap_or_else(|_| "{}".to_owned())
 }
 
@@ -304,11 +326,14 @@ mod tests {
     }
 
     #[test]
-    fn the_metadata_level_keeps_no_tool_calls() {
+    fn the_metadata_level_keeps_what_the_call_was_and_nothing_that_was_said() {
+        let long = "x".repeat(256);
         assert_eq!(
-            without_tool_calls(r#"{"b":1.10,"tool_calls":[{}]}"#.into()),
-            r#"{"b":1.10}"#
+            without_content(&format!(
+                r#"{{"prompt":"secret","tool_calls":[{{}}],"cost":1.10,"alias":"fast","role":{{"a":1}},"model":null,"origin":"{long}"}}"#
+            )),
+            r#"{"alias":"fast","cost":1.10,"model":null}"#
         );
-        assert_eq!(without_tool_calls(r#"{"b": 1}"#.into()), r#"{"b": 1}"#);
+        assert_eq!(without_content("{}"), "{}");
     }
 }

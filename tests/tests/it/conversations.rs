@@ -662,6 +662,30 @@ on_both_databases! {
         assert_eq!(db.db_count("usage_logs").await, 1);
     }
 
+    async fn below_full_nothing_that_was_said_is_kept_anywhere(db: TestDatabase) {
+        for level in ["metadata", "none"] {
+            let server = Server::on(&db).with("LLMRING_MESSAGE_LOGGING_LEVEL", level).start().await;
+            let alice = server.actor("alice");
+            let mut whole = call(json!({"cost": 1, "alias": "fast", "prompt": "zanzibar", "trace": {"said": "zanzibar"},
+                "profile": null, "origin": "app"}));
+            whole["messages"] = json!([{"role": "user", "content": "zanzibar", "metadata": {"summary": "zanzibar", "origin": "app"}}]);
+            whole["response"]["finish_reason"] = json!({"said": "zanzibar"});
+            whole["response"]["tool_calls"] = json!("zanzibar");
+            let logged = log_call(&alice, &whole).await.ok().json();
+            let id = logged["conversation_id"].as_str().expect("an id");
+            let messages = [json!({"role": "assistant", "metadata": {"cost": 0.5, "tool_calls": [{"arguments": "zanzibar"}], "note": "zanzibar"}})];
+            say(&alice, id, json!(messages)).await.ok();
+            let metadata = alice.logs("").await.ok().json()[0]["metadata"].clone();
+            assert_eq!((&metadata["alias"], &metadata["input_tokens"]), (&json!("fast"), &json!(100)), "{metadata}");
+            if level == "metadata" {
+                let read = conversation(&alice, id).await.json();
+                assert_eq!(read["messages"][0]["metadata"], json!({"origin": "app"}));
+                assert_eq!(read["messages"][2]["metadata"], json!({"cost": 0.5}));
+            }
+            assert!(!db.db_contains("zanzibar").await, "{level}");
+        }
+    }
+
     async fn a_list_of_large_messages_is_written_while_it_is_read(db: TestDatabase) {
         let server = Server::on(&db).start().await;
         let alice = server.actor("alice");

@@ -350,7 +350,9 @@ impl MessagesRequest {
 enum WireLoggingLevel {
     /// Everything.
     Full,
-    /// Everything but what was said; of that the hash.
+    /// Everything but what was said; of that the hash. Of `metadata` it is `alias`, `cached_tokens`, `conversation_id`, `cost`,
+    /// `finish_reason`, `input_cost`, `input_tokens`, `latency_ms`, `model`, `origin`, `output_cost`, `output_tokens`, `profile`, `provider`
+    /// and `role`, where they are numbers, booleans or texts of at most 255 characters.
     Metadata,
     /// Nothing.
     None,
