@@ -164,14 +164,28 @@ fn conversation_templates() -> TableCreateStatement {
         .to_owned()
 }
 
-/// A table of its own rather than a column of `usage_logs`: most rows never enter it, and it stays as small as a day's calls.
+/// A table of its own rather than a column of `usage_logs`: most rows never enter it, and it stays as small as a day's calls. Nothing is
+/// awaited for a conversation that is gone: its id is free then, for other projects too.
 fn awaited_logs() -> TableCreateStatement {
     Table::create()
         .table("awaited_logs")
+        .col(uuid("conversation_id"))
         .col(binary("call_sha256"))
         .col(uuid("usage_log_id"))
         .col(timestamp_with_time_zone("logged_at"))
-        .primary_key(Index::create().col("call_sha256").col("usage_log_id"))
+        .primary_key(
+            Index::create()
+                .col("conversation_id")
+                .col("call_sha256")
+                .col("usage_log_id"),
+        )
+        .foreign_key(
+            ForeignKey::create()
+                .name("awaited_logs_conversation")
+                .from("awaited_logs", "conversation_id")
+                .to("conversations", "id")
+                .on_delete(ForeignKeyAction::Cascade),
+        )
         .to_owned()
 }
 

@@ -164,6 +164,8 @@ pub enum LoggingLevel {
 pub struct HttpConfig {
     /// Largest request body.
     pub max_body_bytes: usize,
+    /// Largest file with a conversation that is put back.
+    pub max_import_bytes: usize,
     /// Longest time for one request.
     pub request_timeout: Duration,
     /// Longest wait for accepted requests when stopping.
@@ -219,6 +221,7 @@ impl Config {
             receipt_keys: receipt_keys(settings)?,
             http: HttpConfig {
                 max_body_bytes: size(settings, "LLMRING_MAX_BODY_BYTES", 1024, 1 << 30)?,
+                max_import_bytes: size(settings, "LLMRING_MAX_IMPORT_BYTES", 1024, 1 << 30)?,
                 request_timeout: seconds(settings, "LLMRING_REQUEST_TIMEOUT", 1)?,
                 shutdown_timeout: seconds(settings, "LLMRING_SHUTDOWN_TIMEOUT", 0)?,
                 cors_origins: cors_origins(settings)?,

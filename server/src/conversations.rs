@@ -5,6 +5,7 @@
 mod log;
 mod message;
 mod query;
+mod reading;
 mod retention;
 mod transfer;
 

@@ -181,6 +181,12 @@ pub const SETTINGS: &[Setting] = &[
         "Largest request body",
     ),
     setting(
+        "LLMRING_MAX_IMPORT_BYTES",
+        "BYTES",
+        Some("134217728"),
+        "Largest file of a conversation that is imported; it is in memory while it is stored",
+    ),
+    setting(
         "LLMRING_MAX_METADATA_BYTES",
         "BYTES",
         Some("65536"),

@@ -2,10 +2,12 @@
 
 use entity::ids::ProjectId;
 use entity::{conversation, message};
+use futures_util::Stream;
 use sea_orm::sea_query::{Expr, SimpleExpr};
 use sea_orm::{ColumnTrait, DbBackend, QueryFilter, QueryOrder, QuerySelect, Select};
 use uuid::Uuid;
 
+use super::reading::{self, Span};
 use super::{Conversations, no_conversation};
 use crate::error::Result;
 use crate::usage::Page;
@@ -19,21 +21,33 @@ impl Conversations {
             .ok_or_else(|| no_conversation(id))
     }
 
-    /// One conversation with its newest messages, at most `most`, oldest of them first.
+    /// One conversation with its newest messages, at most `most`, oldest of them first, in chunks as they are read.
     pub async fn one_with_messages(
         &self,
         project: ProjectId,
         id: Uuid,
         most: u64,
-    ) -> Result<(conversation::Model, Vec<message::Model>)> {
+    ) -> Result<(
+        conversation::Model,
+        impl Stream<Item = Result<Vec<message::Model>>> + Send + use<>,
+    )> {
         let snapshot = self.storage.snapshot().await?;
         let conversation = by_id(project, id)
             .one(&snapshot)
             .await?
             .ok_or_else(|| no_conversation(id))?;
-        let mut messages = newest(project, id, most).all(&snapshot).await?;
+        let first: Option<i64> = newest(project, id)
+            .offset(most.saturating_sub(1))
+            .into_tuple()
+            .one(&snapshot)
+            .await?;
         snapshot.commit().await?;
-        messages.reverse();
+        let span = Span {
+            after: first.map_or(0, |first| first - 1),
+            to: conversation.last_position,
+            most,
+        };
+        let messages = reading::read(self.storage.clone(), project, id, span);
         Ok((conversation, messages))
     }
 
@@ -54,17 +68,30 @@ impl Conversations {
         Ok(select.all(self.storage.reader()).await?)
     }
 
-    /// Messages, oldest first.
-    pub async fn messages(&self, project: ProjectId, id: Uuid, page: Page) -> Result<Vec<message::Model>> {
-        let messages = in_order(project, id)
-            .limit(page.limit)
-            .offset(page.offset)
-            .all(self.storage.reader())
-            .await?;
-        if messages.is_empty() {
-            self.one(project, id).await?;
-        }
-        Ok(messages)
+    /// Messages, oldest first, in chunks as they are read.
+    pub async fn messages(
+        &self,
+        project: ProjectId,
+        id: Uuid,
+        page: Page,
+    ) -> Result<impl Stream<Item = Result<Vec<message::Model>>> + Send + use<>> {
+        let conversation = self.one(project, id).await?;
+        let after = match page.offset.checked_sub(1) {
+            None => Some(0),
+            Some(skipped) => {
+                oldest(project, id)
+                    .offset(skipped)
+                    .into_tuple()
+                    .one(self.storage.reader())
+                    .await?
+            }
+        };
+        let span = Span {
+            after: after.unwrap_or(conversation.last_position),
+            to: conversation.last_position,
+            most: page.limit,
+        };
+        Ok(reading::read(self.storage.clone(), project, id, span))
     }
 }
 
@@ -84,10 +111,19 @@ fn of_conversation(project: ProjectId, id: Uuid) -> Select<message::Entity> {
     message::Entity::of(project).filter(message::Column::ConversationId.eq(id))
 }
 
-fn newest(project: ProjectId, id: Uuid, most: u64) -> Select<message::Entity> {
+/// Positions, the highest first.
+fn newest(project: ProjectId, id: Uuid) -> Select<message::Entity> {
     of_conversation(project, id)
+        .select_only()
+        .column(message::Column::Position)
         .order_by_desc(message::Column::Position)
-        .limit(most)
+}
+
+/// Positions, the lowest first.
+fn oldest(project: ProjectId, id: Uuid) -> Select<message::Entity> {
+    in_order(project, id)
+        .select_only()
+        .column(message::Column::Position)
 }
 
 pub(super) fn in_order(project: ProjectId, id: Uuid) -> Select<message::Entity> {
@@ -219,7 +255,7 @@ mod tests {
                 "conversations_recent",
             ),
             (
-                plan(&storage, newest(project, crowd, 100)).await,
+                plan(&storage, newest(project, crowd).offset(99).limit(1)).await,
                 "messages_in_order",
             ),
             (
