@@ -187,6 +187,7 @@ fn tool_executions() -> TableCreateStatement {
         .col(text_null("tool_call_id"))
         .col(text("input"))
         .col(text_null("output"))
+        .col(text_null("progress"))
         .col(text_null("error"))
         .col(text("status"))
         .col(big_integer_null("duration_ms"))

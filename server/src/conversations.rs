@@ -194,7 +194,7 @@ impl Conversations {
     }
 
     /// [`Error::Refused`] unless conversations are recorded.
-    fn must_track(&self) -> Result<()> {
+    pub(crate) fn must_track(&self) -> Result<()> {
         if self.config.tracking {
             Ok(())
         } else {
@@ -346,17 +346,43 @@ impl Conversations {
             self.one(project, id).await?;
             return Ok(Vec::new());
         }
-        let now = self.clock.now();
         let transaction = self.storage.begin().await?;
+        let rows = self.append_at(level, &transaction, project, id, messages).await?;
+        transaction.commit().await?;
+        Ok(rows)
+    }
+
+    /// Adds messages that the server itself made, as far as the server's level keeps them, in a transaction of the caller's.
+    pub(crate) async fn append_in(
+        &self,
+        transaction: &DatabaseTransaction,
+        project: ProjectId,
+        id: Uuid,
+        messages: Vec<NewMessage>,
+    ) -> Result<Vec<stored_message::Model>> {
+        match self.level(None) {
+            LoggingLevel::None => Ok(Vec::new()),
+            level => self.append_at(level, transaction, project, id, messages).await,
+        }
+    }
+
+    async fn append_at(
+        &self,
+        level: LoggingLevel,
+        transaction: &DatabaseTransaction,
+        project: ProjectId,
+        id: Uuid,
+        messages: Vec<NewMessage>,
+    ) -> Result<Vec<stored_message::Model>> {
+        let now = self.clock.now();
         let added = Added {
             messages: messages.len(),
             tokens: Tokens::of(&messages),
             call: None,
         };
-        let conversation = grow(&transaction, project, id, &added, now).await?;
+        let conversation = grow(transaction, project, id, &added, now).await?;
         let rows = message::rows(&conversation, messages, level, now);
-        message::insert(&transaction, &rows).await?;
-        transaction.commit().await?;
+        message::insert(transaction, &rows).await?;
         Ok(rows)
     }
 }

@@ -18,6 +18,7 @@ mod actor;
 mod answer;
 pub mod database;
 mod eventually;
+mod mcp;
 mod mcp_peer;
 mod proxy;
 mod python;

@@ -28,6 +28,8 @@ pub struct Model {
     pub input: String,
     /// JSON: the result.
     pub output: Option<String>,
+    /// JSON: the newest progress notifications, oldest of them first.
+    pub progress: Option<String>,
     /// Why there is none, for people.
     pub error: Option<String>,
     /// How it ended.
