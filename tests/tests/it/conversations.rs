@@ -778,6 +778,21 @@ on_both_databases! {
         assert_eq!(db.db_count("messages").await, i64::try_from(messages).expect("a count"));
     }
 
+    async fn a_time_that_leaves_the_calendar_in_utc_is_refused(db: TestDatabase) {
+        let server = Server::on(&db).start().await;
+        let alice = server.actor("alice");
+        for time in ["9999-12-31T23:59:59-00:01", "0000-01-01T00:00:00+00:01"] {
+            let refused = import(&alice, &json!({"created_at": time}).to_string()).await.refused(422);
+            assert_eq!(refused.places(), ["body.1.created_at"], "{time}");
+            let message = json!({"role": "user", "timestamp": time});
+            assert_eq!(import(&alice, &format!("{{}}\n{message}")).await.refused(422).places(), ["body.2.timestamp"]);
+        }
+        assert_eq!(db.db_count("conversations").await, 0);
+        let edges = json!({"created_at": "0000-01-01T00:00:00Z", "updated_at": "9999-12-31T23:59:59+23:59"});
+        import(&alice, &edges.to_string()).await.ok();
+        assert_eq!(alice.get(ROOT).await.ok().json()[0]["created_at"], "0000-01-01T00:00:00.000000Z");
+    }
+
     async fn a_file_with_a_bad_line_leaves_nothing(db: TestDatabase) {
         let server = Server::on(&db).start().await;
         let alice = server.actor("alice");

@@ -217,6 +217,7 @@ on_both_databases! {
         for (members, status) in [
             ("{\"signature\":\"ed25519:AA\",\"model\":\"m\"}".to_owned(), 422),
             (unsigned().to_string().replace("1200", "9007199254740992"), 400),
+            (unsigned().to_string().replace("\"model\"", "\"timestamp\":\"9999-12-31T23:59:59-23:59\",\"model\""), 422),
             (unsigned().to_string().replace("\"model\"", "\"key_id\":\"unknown\",\"model\""), 400),
             (unsigned().to_string().replace("\"model\"", "\"id\":\"a\\u0000b\",\"model\""), 422),
             (unsigned().to_string().replace("\"model\"", &format!("\"filler\":\"{}\",\"model\"", "x".repeat(1 << 18))), 422),
