@@ -254,7 +254,7 @@ impl Conversations {
             max_tokens,
             project_id,
         } = fields;
-        let mut update = of(project, id).col_expr(Column::UpdatedAt, Expr::value(self.clock.now()));
+        let mut update = of(project, id).col_expr(Column::UpdatedAt, conversation::updated(self.clock.now()));
         for (column, text) in [
             (Column::Title, title),
             (Column::SystemPrompt, system_prompt),
@@ -411,7 +411,7 @@ async fn grow(
     now: DateTime<Utc>,
 ) -> Result<conversation::Model> {
     use conversation::Column;
-    let mut update = of(project, id).col_expr(Column::UpdatedAt, Expr::value(now));
+    let mut update = of(project, id).col_expr(Column::UpdatedAt, conversation::updated(now));
     for (column, sum) in added.sums() {
         if sum != 0 {
             update = update.col_expr(column, Expr::col(column).add(sum));

@@ -194,7 +194,8 @@ impl ImportedConversation {
             total_cost_micros: cost_micros,
             total_cost_picos: i64::from(cost_picos),
             created_at: created_at.unwrap_or(now),
-            updated_at: updated_at.unwrap_or(now),
+            // In the future it would hide later changes.
+            updated_at: updated_at.map_or(now, |updated_at| updated_at.min(now)),
             ..fields.begin(project, id.unwrap_or_else(|| new_id(now)), now)
         })
     }

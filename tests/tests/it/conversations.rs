@@ -793,6 +793,28 @@ on_both_databases! {
         assert_eq!(alice.get(ROOT).await.ok().json()[0]["created_at"], "0000-01-01T00:00:00.000000Z");
     }
 
+    async fn the_time_of_the_last_change_never_goes_back(db: TestDatabase) {
+        let server = Server::on(&db).start().await;
+        let alice = server.actor("alice");
+        let id = begin(&alice, &json!({})).await;
+        // As a replica wrote it whose clock is ahead.
+        let ahead = Utc::now() + TimeDelta::hours(1);
+        db.db_change("UPDATE conversations SET updated_at = $1", [ahead.into()]).await;
+        let shown = conversation(&alice, &id).await.json()["updated_at"].clone();
+        let log = json!({"provider": "p", "model": "m", "cost": 0, "conversation_id": id});
+        change(&alice, &id, &json!({"title": "t"})).await.ok();
+        say(&alice, &id, json!([{"role": "user", "content": "hi"}])).await.ok();
+        alice.log_usage(log.clone()).await.ok();
+        assert_eq!(conversation(&alice, &id).await.json()["updated_at"], shown);
+        db.db_change("UPDATE conversations SET updated_at = $1", [(ahead - TimeDelta::hours(2)).into()]).await;
+        let before = conversation(&alice, &id).await.json()["updated_at"].clone();
+        alice.log_usage(log).await.ok();
+        assert_ne!(conversation(&alice, &id).await.json()["updated_at"], before);
+        // Nor does an import freeze it.
+        let copy = import(&alice, &json!({"updated_at": ahead}).to_string()).await.ok().json();
+        assert!(copy["updated_at"].as_str() < shown.as_str(), "{copy}");
+    }
+
     async fn a_file_with_a_bad_line_leaves_nothing(db: TestDatabase) {
         let server = Server::on(&db).start().await;
         let alice = server.actor("alice");
