@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::message::{self, Tokens};
 use super::reading::{self, Span};
-use super::{ConversationFields, Conversations, NewMessage, refuse};
+use super::{ConversationFields, Conversations, NewMessage, refuse, search};
 use crate::clock::new_id;
 use crate::config::LoggingLevel;
 use crate::error::{Error, Result, Violation};
@@ -274,5 +274,9 @@ async fn inserted(
         .on_conflict_do_nothing()
         .exec_without_returning(transaction)
         .await?;
-    Ok(matches!(outcome, TryInsertResult::Inserted(rows) if rows > 0))
+    let inserted = matches!(outcome, TryInsertResult::Inserted(rows) if rows > 0);
+    if inserted {
+        search::index_title(transaction, conversation).await?;
+    }
+    Ok(inserted)
 }

@@ -597,6 +597,29 @@ on_both_databases! {
         assert_eq!(titles_found(&alice, "trip").await, ["Trip to Lisbon"]);
     }
 
+    async fn words_are_cut_alike_on_both_databases(db: TestDatabase) {
+        let server = Server::on(&db).start().await;
+        let alice = server.actor("alice");
+        let texts = [
+            "foo-bar", "a.b", "c++", "user@example.com", "東京に行く。", "Été à Zürich", "МОСКВА", "1e5 3.14 v2", "it's", "naïve—dash",
+            "https://docs.rs/axum/0.8?q=1#top", "x_y", "½ ２３", "🙂smile",
+        ];
+        for text in texts {
+            let id = begin(&alice, &json!({"title": text})).await;
+            say(&alice, &id, json!([{"role": "user", "content": format!("said {text}")}])).await.ok();
+        }
+        for (question, found) in [
+            ("foo", &["foo-bar"][..]), ("bar-foo", &["foo-bar"]), ("foobar", &[]), ("A.B", &["a.b"]), ("C", &["c++"]), ("c++", &["c++"]),
+            ("example", &["user@example.com"]), ("user@example.com", &["user@example.com"]), ("東京", &["東京に行く。"]), ("京", &["東京に行く。"]),
+            ("大阪", &[]), ("ÉTÉ", &["Été à Zürich"]), ("ete", &[]), ("zürich", &["Été à Zürich"]), ("москва", &["МОСКВА"]), ("1e5", &["1e5 3.14 v2"]),
+            ("3", &["1e5 3.14 v2"]), ("V2", &["1e5 3.14 v2"]), ("its", &[]), ("it", &["it's"]), ("dash", &["naïve—dash"]), ("naïve", &["naïve—dash"]),
+            ("docs.rs", &["https://docs.rs/axum/0.8?q=1#top"]), ("axum", &["https://docs.rs/axum/0.8?q=1#top"]), ("y", &["x_y"]), ("２３", &["½ ２３"]),
+            ("smile", &["🙂smile"]), ("🙂", &[]), ("said smile", &["🙂smile"]), ("AND", &[]),
+        ] {
+            assert_eq!(titles_found(&alice, question).await, found, "{question}");
+        }
+    }
+
     async fn old_messages_of_the_caller_are_deleted_when_asked(db: TestDatabase) {
         let server = Server::on(&db).start().await;
         let (alice, bob) = (server.actor("alice"), server.actor("bob"));
