@@ -7,6 +7,7 @@ mod message;
 mod query;
 mod reading;
 mod retention;
+mod search;
 mod transfer;
 
 use std::sync::Arc;
@@ -254,7 +255,8 @@ impl Conversations {
             max_tokens,
             project_id,
         } = fields;
-        let mut update = of(project, id).col_expr(Column::UpdatedAt, Expr::value(self.clock.now()));
+        let retitled = title.is_some();
+        let mut update = of(project, id).col_expr(Column::UpdatedAt, conversation::updated(self.clock.now()));
         for (column, text) in [
             (Column::Title, title),
             (Column::SystemPrompt, system_prompt),
@@ -271,8 +273,14 @@ impl Conversations {
         if let Some(max_tokens) = max_tokens {
             update = update.col_expr(Column::MaxTokens, Expr::value(max_tokens));
         }
-        let changed = update.exec_with_returning(self.storage.writer()).await?;
-        changed.into_iter().next().ok_or_else(|| no_conversation(id))
+        let transaction = self.storage.begin().await?;
+        let changed = update.exec_with_returning(&transaction).await?;
+        let changed = changed.into_iter().next().ok_or_else(|| no_conversation(id))?;
+        if retitled {
+            search::index_title(&transaction, &changed).await?;
+        }
+        transaction.commit().await?;
+        Ok(changed)
     }
 
     /// Removes a conversation with its messages. Usage rows stay.
@@ -437,7 +445,7 @@ async fn grow(
     now: DateTime<Utc>,
 ) -> Result<conversation::Model> {
     use conversation::Column;
-    let mut update = of(project, id).col_expr(Column::UpdatedAt, Expr::value(now));
+    let mut update = of(project, id).col_expr(Column::UpdatedAt, conversation::updated(now));
     for (column, sum) in added.sums() {
         if sum != 0 {
             update = update.col_expr(column, Expr::col(column).add(sum));
@@ -458,9 +466,9 @@ fn of(project: ProjectId, id: Uuid) -> sea_orm::UpdateMany<conversation::Entity>
 }
 
 async fn insert(transaction: &DatabaseTransaction, begun: conversation::Model) -> Result<()> {
-    conversation::Entity::insert(begun.into_active_model())
+    conversation::Entity::insert(begun.clone().into_active_model())
         .exec_without_returning(transaction)
         .await
         .map_err(refusal)?;
-    Ok(())
+    Ok(search::index_title(transaction, &begun).await?)
 }

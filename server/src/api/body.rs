@@ -3,6 +3,7 @@
 //! [`Body`] reads a request strictly: malformed text and duplicate members (RFC 8259 section 4 leaves their meaning open) are 400,
 //! what breaks a rule of the type is 422 and says where. [`Answer`] writes with serde, so that exact numbers stay exact.
 
+mod objects;
 mod strict;
 
 use std::marker::PhantomData;
@@ -22,6 +23,7 @@ use serde::de::DeserializeOwned;
 use super::problem::Problem;
 use crate::app::App;
 use crate::error::Violation;
+use objects::Objects;
 
 /// A JSON request body of type `T`.
 #[derive(Debug)]
@@ -140,7 +142,7 @@ impl<'a, T: Type> ApiExtractor<'a> for Unread<T> {
 pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     strict::check(bytes)?;
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+    serde_path_to_error::deserialize(Objects(&mut deserializer)).map_err(|error| {
         let mut at: Vec<String> = error
             .path()
             .iter()

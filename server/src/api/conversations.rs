@@ -52,7 +52,8 @@ impl ConversationsApi {
         /// After this many.
         #[oai(validator(maximum(value = "9007199254740991")))]
         offset: Query<Option<u64>>,
-        /// Those whose title or messages have all these words. Of each message the first 100,000 characters are searched.
+        /// Those whose title or messages have all these words: runs of letters and digits in either case, and Chinese and Japanese
+        /// characters one by one. Of each message the first 100,000 characters are searched.
         q: Query<Option<String>>,
     ) -> Result<Answer<Vec<Conversation>>, Problem> {
         let page = Page {

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashSet};
 
+use super::search;
 use crate::clock::new_id;
 use crate::config::LoggingLevel;
 use crate::error::Result;
@@ -272,6 +273,8 @@ pub(super) async fn insert_imported(
             .iter()
             .map(|row| row.try_get_by_index(0))
             .collect::<Result<_, _>>()?;
+        let stored = rows.iter().filter(|row| inserted.contains(&row.id));
+        search::index_messages(transaction, stored).await?;
         rows.retain(|row| !inserted.contains(&row.id));
         for row in &mut rows {
             row.id = new_id(now);
@@ -287,6 +290,7 @@ pub(super) async fn insert(transaction: &DatabaseTransaction, rows: &[message::M
             .exec_without_returning(transaction)
             .await
             .map_err(refusal)?;
+        search::index_messages(transaction, chunk).await?;
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::message::{self, Tokens};
 use super::reading::{self, Span};
-use super::{ConversationFields, Conversations, NewMessage, refuse};
+use super::{ConversationFields, Conversations, NewMessage, refuse, search};
 use crate::clock::new_id;
 use crate::config::LoggingLevel;
 use crate::error::{Error, Result, Violation};
@@ -194,7 +194,8 @@ impl ImportedConversation {
             total_cost_micros: cost_micros,
             total_cost_picos: i64::from(cost_picos),
             created_at: created_at.unwrap_or(now),
-            updated_at: updated_at.unwrap_or(now),
+            // In the future it would hide later changes.
+            updated_at: updated_at.map_or(now, |updated_at| updated_at.min(now)),
             ..fields.begin(project, id.unwrap_or_else(|| new_id(now)), now)
         })
     }
@@ -273,5 +274,9 @@ async fn inserted(
         .on_conflict_do_nothing()
         .exec_without_returning(transaction)
         .await?;
-    Ok(matches!(outcome, TryInsertResult::Inserted(rows) if rows > 0))
+    let inserted = matches!(outcome, TryInsertResult::Inserted(rows) if rows > 0);
+    if inserted {
+        search::index_title(transaction, conversation).await?;
+    }
+    Ok(inserted)
 }

@@ -367,7 +367,7 @@ impl Shares {
                 update = update.col_expr(column, Expr::col(column).add(added));
             }
             update
-                .col_expr(Column::UpdatedAt, Expr::value(share.at))
+                .col_expr(Column::UpdatedAt, conversation::updated(share.at))
                 .exec(transaction)
                 .await?;
         }

@@ -336,7 +336,7 @@ pub(super) async fn claim_keys(
 }
 
 /// Whether a sum left the range of its column: SQLSTATE 22003 on PostgreSQL, the CHECK that sums stay integers on SQLite.
-pub(super) fn is_overflow(error: &DbErr) -> bool {
+pub(crate) fn is_overflow(error: &DbErr) -> bool {
     let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error
     else {
         return false;
@@ -344,6 +344,8 @@ pub(super) fn is_overflow(error: &DbErr) -> bool {
     error.as_database_error().is_some_and(|answer| {
         let broken = |constraint| answer.message().contains(constraint);
         answer.code().is_some_and(|code| code == "22003")
+            // What SQLite's SUM says.
+            || answer.message() == "integer overflow"
             || broken("usage_rollups_exact")
             || broken("conversations_exact")
     })

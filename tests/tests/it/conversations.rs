@@ -597,6 +597,29 @@ on_both_databases! {
         assert_eq!(titles_found(&alice, "trip").await, ["Trip to Lisbon"]);
     }
 
+    async fn words_are_cut_alike_on_both_databases(db: TestDatabase) {
+        let server = Server::on(&db).start().await;
+        let alice = server.actor("alice");
+        let texts = [
+            "foo-bar", "a.b", "c++", "user@example.com", "東京に行く。", "Été à Zürich", "МОСКВА", "1e5 3.14 v2", "it's", "naïve—dash",
+            "https://docs.rs/axum/0.8?q=1#top", "x_y", "½ ２３", "🙂smile",
+        ];
+        for text in texts {
+            let id = begin(&alice, &json!({"title": text})).await;
+            say(&alice, &id, json!([{"role": "user", "content": format!("said {text}")}])).await.ok();
+        }
+        for (question, found) in [
+            ("foo", &["foo-bar"][..]), ("bar-foo", &["foo-bar"]), ("foobar", &[]), ("A.B", &["a.b"]), ("C", &["c++"]), ("c++", &["c++"]),
+            ("example", &["user@example.com"]), ("user@example.com", &["user@example.com"]), ("東京", &["東京に行く。"]), ("京", &["東京に行く。"]),
+            ("大阪", &[]), ("ÉTÉ", &["Été à Zürich"]), ("ete", &[]), ("zürich", &["Été à Zürich"]), ("москва", &["МОСКВА"]), ("1e5", &["1e5 3.14 v2"]),
+            ("3", &["1e5 3.14 v2"]), ("V2", &["1e5 3.14 v2"]), ("its", &[]), ("it", &["it's"]), ("dash", &["naïve—dash"]), ("naïve", &["naïve—dash"]),
+            ("docs.rs", &["https://docs.rs/axum/0.8?q=1#top"]), ("axum", &["https://docs.rs/axum/0.8?q=1#top"]), ("y", &["x_y"]), ("２３", &["½ ２３"]),
+            ("smile", &["🙂smile"]), ("🙂", &[]), ("said smile", &["🙂smile"]), ("AND", &[]),
+        ] {
+            assert_eq!(titles_found(&alice, question).await, found, "{question}");
+        }
+    }
+
     async fn old_messages_of_the_caller_are_deleted_when_asked(db: TestDatabase) {
         let server = Server::on(&db).start().await;
         let (alice, bob) = (server.actor("alice"), server.actor("bob"));
@@ -776,6 +799,43 @@ on_both_databases! {
         }
         let messages = 8 * MESSAGES + 4 * 2;
         assert_eq!(db.db_count("messages").await, i64::try_from(messages).expect("a count"));
+    }
+
+    async fn a_time_that_leaves_the_calendar_in_utc_is_refused(db: TestDatabase) {
+        let server = Server::on(&db).start().await;
+        let alice = server.actor("alice");
+        for time in ["9999-12-31T23:59:59-00:01", "0000-01-01T00:00:00+00:01"] {
+            let refused = import(&alice, &json!({"created_at": time}).to_string()).await.refused(422);
+            assert_eq!(refused.places(), ["body.1.created_at"], "{time}");
+            let message = json!({"role": "user", "timestamp": time});
+            assert_eq!(import(&alice, &format!("{{}}\n{message}")).await.refused(422).places(), ["body.2.timestamp"]);
+        }
+        assert_eq!(db.db_count("conversations").await, 0);
+        let edges = json!({"created_at": "0000-01-01T00:00:00Z", "updated_at": "9999-12-31T23:59:59+23:59"});
+        import(&alice, &edges.to_string()).await.ok();
+        assert_eq!(alice.get(ROOT).await.ok().json()[0]["created_at"], "0000-01-01T00:00:00.000000Z");
+    }
+
+    async fn the_time_of_the_last_change_never_goes_back(db: TestDatabase) {
+        let server = Server::on(&db).start().await;
+        let alice = server.actor("alice");
+        let id = begin(&alice, &json!({})).await;
+        // As a replica wrote it whose clock is ahead.
+        let ahead = Utc::now() + TimeDelta::hours(1);
+        db.db_change("UPDATE conversations SET updated_at = $1", [ahead.into()]).await;
+        let shown = conversation(&alice, &id).await.json()["updated_at"].clone();
+        let log = json!({"provider": "p", "model": "m", "cost": 0, "conversation_id": id});
+        change(&alice, &id, &json!({"title": "t"})).await.ok();
+        say(&alice, &id, json!([{"role": "user", "content": "hi"}])).await.ok();
+        alice.log_usage(log.clone()).await.ok();
+        assert_eq!(conversation(&alice, &id).await.json()["updated_at"], shown);
+        db.db_change("UPDATE conversations SET updated_at = $1", [(ahead - TimeDelta::hours(2)).into()]).await;
+        let before = conversation(&alice, &id).await.json()["updated_at"].clone();
+        alice.log_usage(log).await.ok();
+        assert_ne!(conversation(&alice, &id).await.json()["updated_at"], before);
+        // Nor does an import freeze it.
+        let copy = import(&alice, &json!({"updated_at": ahead}).to_string()).await.ok().json();
+        assert!(copy["updated_at"].as_str() < shown.as_str(), "{copy}");
     }
 
     async fn a_file_with_a_bad_line_leaves_nothing(db: TestDatabase) {

@@ -217,6 +217,7 @@ on_both_databases! {
         for (members, status) in [
             ("{\"signature\":\"ed25519:AA\",\"model\":\"m\"}".to_owned(), 422),
             (unsigned().to_string().replace("1200", "9007199254740992"), 400),
+            (unsigned().to_string().replace("\"model\"", "\"timestamp\":\"9999-12-31T23:59:59-23:59\",\"model\""), 422),
             (unsigned().to_string().replace("\"model\"", "\"key_id\":\"unknown\",\"model\""), 400),
             (unsigned().to_string().replace("\"model\"", "\"id\":\"a\\u0000b\",\"model\""), 422),
             (unsigned().to_string().replace("\"model\"", &format!("\"filler\":\"{}\",\"model\"", "x".repeat(1 << 18))), 422),
@@ -572,6 +573,17 @@ on_both_databases! {
         assert_eq!(db.db_tables().await, before);
         signing(&db).run(&["migrate", "up"]).await.succeeded();
         signing(&db).run(&["receipts", "audit"]).await.succeeded();
+    }
+
+    async fn very_dear_logs_are_added_up_exactly(db: TestDatabase) {
+        let server = signing(&db).start().await;
+        let alice = server.actor("alice");
+        let calls = vec![json!({"provider": "acme", "model": "m", "cost": 1_000_000_000}); 20];
+        alice.log_batch(&calls).await.ok();
+        // As after as many calls as the database's integers do not hold.
+        db.db_execute("UPDATE usage_logs SET cost_micros = 9223372036854775807, cost_picos = 1").await;
+        let (_, receipt) = generated(&generate(&alice, json!({"since_last_receipt": true})).await.ok());
+        assert_eq!(receipt["cost"]["amount"], json!("184467440737095.51614000002"));
     }
 
     async fn a_receipt_without_its_logs_is_one_from_elsewhere_or_a_fault(db: TestDatabase) {
