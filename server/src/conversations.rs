@@ -16,13 +16,15 @@ use chrono::{DateTime, Utc};
 use entity::ids::ProjectId;
 use entity::{conversation, message as stored_message, usage_log};
 use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter};
+use sea_orm::{
+    ColumnTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter, UpdateMany, Value,
+};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::clock::{Clock, new_id};
 use crate::config::{ConversationsConfig, LoggingLevel};
-use crate::error::{Error, Result, Violation};
+use crate::error::{Error, Result, Violation, refuse};
 use crate::receipts::Receipts;
 use crate::storage::Storage;
 use crate::usage::{MAX_TEXT_CHARS, Usage, refusal};
@@ -148,13 +150,17 @@ pub(crate) fn check_sampling(found: &mut Vec<Violation>, temperature: Option<f64
     }
 }
 
-/// The request's violations, if there are any.
-pub(crate) fn refuse(violations: Vec<Violation>) -> Result<()> {
-    if violations.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::Invalid(violations))
-    }
+/// Sets the columns that there is a value for.
+pub(crate) fn set_present<E: EntityTrait>(
+    update: UpdateMany<E>,
+    values: impl IntoIterator<Item = (E::Column, Option<Value>)>,
+) -> UpdateMany<E> {
+    values
+        .into_iter()
+        .filter_map(|(column, value)| Some((column, value?)))
+        .fold(update, |update, (column, value)| {
+            update.col_expr(column, Expr::value(value))
+        })
 }
 
 fn no_conversation(id: impl ToString) -> Error {
@@ -256,23 +262,18 @@ impl Conversations {
             project_id,
         } = fields;
         let retitled = title.is_some();
-        let mut update = of(project, id).col_expr(Column::UpdatedAt, conversation::updated(self.clock.now()));
-        for (column, text) in [
-            (Column::Title, title),
-            (Column::SystemPrompt, system_prompt),
-            (Column::ModelAlias, model_alias),
-            (Column::CallerProjectId, project_id),
-        ] {
-            if let Some(text) = text {
-                update = update.col_expr(column, Expr::value(text));
-            }
-        }
-        if let Some(temperature) = temperature {
-            update = update.col_expr(Column::Temperature, Expr::value(temperature));
-        }
-        if let Some(max_tokens) = max_tokens {
-            update = update.col_expr(Column::MaxTokens, Expr::value(max_tokens));
-        }
+        let update = of(project, id).col_expr(Column::UpdatedAt, conversation::updated(self.clock.now()));
+        let update = set_present(
+            update,
+            [
+                (Column::Title, title.map(Value::from)),
+                (Column::SystemPrompt, system_prompt.map(Value::from)),
+                (Column::ModelAlias, model_alias.map(Value::from)),
+                (Column::Temperature, temperature.map(Value::from)),
+                (Column::MaxTokens, max_tokens.map(Value::from)),
+                (Column::CallerProjectId, project_id.map(Value::from)),
+            ],
+        );
         let transaction = self.storage.begin().await?;
         let changed = update.exec_with_returning(&transaction).await?;
         let changed = changed.into_iter().next().ok_or_else(|| no_conversation(id))?;
@@ -459,7 +460,7 @@ async fn grow(
 }
 
 /// An update of one conversation of the project.
-fn of(project: ProjectId, id: Uuid) -> sea_orm::UpdateMany<conversation::Entity> {
+fn of(project: ProjectId, id: Uuid) -> UpdateMany<conversation::Entity> {
     conversation::Entity::update_many()
         .filter(conversation::Column::ProjectId.eq(project))
         .filter(conversation::Column::Id.eq(id))

@@ -24,7 +24,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::clock::{Clock, new_id};
-use crate::error::{Error, Result, Violation};
+use crate::error::{Error, Result, Violation, refuse};
 use crate::storage::Storage;
 use crate::usage::Page;
 
@@ -169,9 +169,7 @@ impl Receipts {
             .filter(|name| !absent(&members, name))
             .map(|name| Violation::body(&[name], "is for the server to say, of logs that it certified"))
             .collect();
-        if !violations.is_empty() {
-            return Err(Error::Invalid(violations));
-        }
+        refuse(violations)?;
         let dated_here = absent(&members, "timestamp");
         if dated_here {
             let now = now.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);

@@ -8,17 +8,15 @@ use entity::usd::Usd;
 use entity::{conversation, message as stored};
 use futures_util::Stream;
 use sea_orm::ActiveValue::{Set, Unchanged};
-use sea_orm::{
-    ActiveModelTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel, RuntimeErr, TryInsertResult,
-};
+use sea_orm::{ActiveModelTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel, TryInsertResult};
 use uuid::Uuid;
 
 use super::message::{self, Tokens};
 use super::reading::{self, Span};
-use super::{ConversationFields, Conversations, NewMessage, refuse, search};
+use super::{ConversationFields, Conversations, NewMessage, search};
 use crate::clock::new_id;
 use crate::config::LoggingLevel;
-use crate::error::{Error, Result, Violation};
+use crate::error::{Error, Result, Violation, has_sqlstate, refuse};
 use crate::usage::refusal;
 
 /// Messages stored at a time.
@@ -31,7 +29,7 @@ const FIRST_LINE: &str = "1";
 const MAX_ATTEMPTS: usize = 5;
 /// When a caller should come back after that.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// SQLSTATE `deadlock_detected` (appendix A of PostgreSQL's manual).
+/// SQLSTATE `deadlock_detected`.
 const DEADLOCK: &str = "40P01";
 
 /// A conversation from elsewhere.
@@ -248,21 +246,12 @@ impl<E> From<Violation> for Stopped<E> {
 
 impl<E> From<DbErr> for Stopped<E> {
     fn from(error: DbErr) -> Self {
-        if is_deadlock(&error) {
+        if has_sqlstate(&error, DEADLOCK) {
             Self::Deadlock
         } else {
             Self::Failed(refusal(error))
         }
     }
-}
-
-fn is_deadlock(error: &DbErr) -> bool {
-    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error
-    else {
-        return false;
-    };
-    let answer = error.as_database_error();
-    answer.is_some_and(|answer| answer.code().is_some_and(|code| code == DEADLOCK))
 }
 
 /// Whether the id was free, and the conversation is stored now.

@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use entity::ids::ProjectId;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, RuntimeErr, Statement, Value};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement, Value};
 use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
 use tokio::time::{Instant, timeout_at};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, has_sqlstate};
 use crate::storage::Storage;
 
 /// ASCII `rcpt`: these advisory locks are two numbers, the migrations' lock is one, so that they never meet.
@@ -21,7 +21,7 @@ const LOCK_SPACE: i32 = 0x72_63_70_74;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// When a caller should come back.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// SQLSTATE `lock_not_available` (appendix A of PostgreSQL's manual).
+/// SQLSTATE `lock_not_available`.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 /// The projects that somebody in this process certifies for, or waits to.
@@ -88,18 +88,15 @@ async fn lock(transaction: &DatabaseTransaction, project: ProjectId, deadline: I
     let key = vec![LOCK_SPACE.into(), i32::from_be_bytes([a, b, c, d]).into()];
     run("SELECT pg_advisory_xact_lock($1, $2)", key)
         .await
-        .map_err(|error| if is_timeout(&error) { busy() } else { error.into() })?;
+        .map_err(|error| {
+            if has_sqlstate(&error, LOCK_NOT_AVAILABLE) {
+                busy()
+            } else {
+                error.into()
+            }
+        })?;
     run(limit, vec!["0".into()]).await?;
     Ok(())
-}
-
-fn is_timeout(error: &DbErr) -> bool {
-    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error
-    else {
-        return false;
-    };
-    let answer = error.as_database_error();
-    answer.is_some_and(|answer| answer.code().is_some_and(|code| code == LOCK_NOT_AVAILABLE))
 }
 
 fn busy() -> Error {
