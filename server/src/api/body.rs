@@ -98,6 +98,44 @@ fn expect_json(request: &Request) -> Result<(), ContentTypeError> {
     }
 }
 
+/// A JSON request body of type `T`, or none at all.
+#[derive(Debug)]
+pub(crate) struct OptionalBody<T>(pub(crate) Option<T>);
+
+impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for OptionalBody<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        Some(MetaRequest {
+            description: None,
+            content: vec![MetaMediaType {
+                content_type: "application/json",
+                schema: T::schema_ref(),
+            }],
+            required: false,
+        })
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _options: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let text = bytes(request, body).await?;
+        if text.is_empty() {
+            return Ok(Self(None));
+        }
+        expect_json(request)?;
+        Ok(Self(Some(read(&text)?)))
+    }
+}
+
 /// A JSON request body that is described as a `T` and handed on unread, for a reader that is stricter than [`Body`]'s.
 #[derive(Debug)]
 pub(crate) struct Unread<T> {

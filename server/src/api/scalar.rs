@@ -225,6 +225,32 @@ impl<'de> Deserialize<'de> for JsonObject {
     }
 }
 
+/// A JSON object of the caller's that holds secrets: nothing of it shows in `Debug`.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct SecretObject(JsonObject);
+
+scalar!(
+    SecretObject,
+    schema(
+        "object",
+        "Any JSON object. Secrets in it are encrypted at rest and masked in answers."
+    )
+);
+
+impl fmt::Debug for SecretObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretObject(…)")
+    }
+}
+
+impl SecretObject {
+    /// The members.
+    pub(crate) fn members(&self) -> serde_json::Result<serde_json::Map<String, Value>> {
+        serde_json::from_str(self.0.get())
+    }
+}
+
 /// Any JSON value, kept as the text it came as; null counts as absent.
 #[derive(Clone, Debug, Serialize)]
 #[serde(transparent)]
@@ -302,6 +328,11 @@ impl JsonObjects {
     /// The text.
     pub(crate) fn into_text(self) -> String {
         Box::<str>::from(self.0).into_string()
+    }
+
+    /// The objects.
+    pub(crate) fn values(&self) -> serde_json::Result<Vec<Value>> {
+        serde_json::from_str(self.0.get())
     }
 
     /// Whether `text`, which is JSON, is an array of objects.

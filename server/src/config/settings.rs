@@ -246,6 +246,36 @@ pub const SETTINGS: &[Setting] = &[
         Some("manual"),
         "`manual`: old messages are deleted when asked for; `auto`: by themselves as well",
     ),
+    setting(
+        "LLMRING_SECRET_KEY",
+        "KEY",
+        None,
+        "Encrypts the secrets of MCP servers: 32 bytes, base64url; `secrets keygen` makes one; on SQLite kept beside the file when absent",
+    ),
+    setting(
+        "LLMRING_SECRET_KEY_PREVIOUS",
+        "KEYS",
+        None,
+        "Comma-separated keys before it: they decrypt until `secrets rotate` has run",
+    ),
+    setting(
+        "LLMRING_MCP_PIN_TOOLS",
+        "BOOLEAN",
+        Some("false"),
+        "Whether a tool whose definition changed is refused until it is approved",
+    ),
+    setting(
+        "LLMRING_MCP_MAX_DEFINITIONS",
+        "COUNT",
+        Some("10000"),
+        "Most tools of one MCP server, most resources, templates, prompts",
+    ),
+    setting(
+        "LLMRING_MCP_MAX_DEFINITION_BYTES",
+        "BYTES",
+        Some("262144"),
+        "Largest definition of a tool, resource or prompt",
+    ),
 ];
 
 /// Where values come from: the value of a setting, if this source has one.

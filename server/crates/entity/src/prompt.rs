@@ -22,7 +22,7 @@ pub struct Model {
     pub title: Option<String>,
     /// What it is for.
     pub description: Option<String>,
-    /// A JSON array (MCP `PromptArgument`).
+    /// JSON: an array of MCP `PromptArgument`, or the object that a client registered instead.
     pub arguments: String,
     /// Whether the server still offers it: what disappears keeps its row, and its id when it comes back.
     pub is_active: bool,
