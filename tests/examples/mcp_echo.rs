@@ -23,7 +23,9 @@ fn answer(Json(request): Json<Value>) -> Response {
             "name": "echo",
             "inputSchema": {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]},
         }]})),
-        "tools/call" => Ok(json!({"content": [{"type": "text", "text": request["params"]["arguments"]["text"]}]})),
+        "tools/call" => {
+            Ok(json!({"content": [{"type": "text", "text": request["params"]["arguments"]["text"]}]}))
+        }
         _ => Err(json!({"code": -32601, "message": "Method not found"})),
     };
     let mut response = json!({"jsonrpc": "2.0", "id": id});

@@ -63,6 +63,7 @@ impl Mcp {
             tool_call_id: None,
             input: input.unwrap_or_else(|| "{}".to_owned()),
             output,
+            progress: None,
             error,
             status: Status::Recorded,
             duration_ms,

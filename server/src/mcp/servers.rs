@@ -16,8 +16,8 @@ use super::peer::{Endpoint, Failure, Peer};
 use super::secrets::{Owner, PREVIOUS_SECRET_KEYS};
 use super::{Mcp, Slice, no_server};
 use crate::clock::new_id;
-use crate::conversations::{check_length, refuse};
-use crate::error::{Error, Result, Violation};
+use crate::conversations::check_length;
+use crate::error::{Error, Result, Violation, refuse};
 use crate::usage::MAX_TEXT_CHARS;
 
 /// The transports that the protocol and its users know.

@@ -925,12 +925,18 @@ pub(super) struct ToolExecution {
     /// The conversation that it belongs to.
     #[oai(nullable)]
     conversation_id: Option<Uuid>,
+    /// The call in that conversation's message that this answers.
+    #[oai(nullable)]
+    tool_call_id: Option<String>,
     /// The arguments.
     input: AnyJson,
-    /// The result.
+    /// The result: of an execution by this server the MCP `CallToolResult`, as the tool's server sent it.
     #[oai(nullable)]
     output: Option<AnyJson>,
-    /// Why there is none.
+    /// The newest progress notifications, oldest of them first: `progress`, `total` and `message`.
+    #[oai(nullable)]
+    progress: Option<AnyJson>,
+    /// What went wrong.
     #[oai(nullable)]
     error: Option<String>,
     /// How it ended.
@@ -953,9 +959,10 @@ impl TryFrom<tool_execution::Model> for ToolExecution {
             tool_name,
             server_id,
             conversation_id,
-            tool_call_id: _,
+            tool_call_id,
             input,
             output,
+            progress,
             error,
             status,
             duration_ms,
@@ -972,8 +979,10 @@ impl TryFrom<tool_execution::Model> for ToolExecution {
             tool_name,
             server_id,
             conversation_id,
+            tool_call_id,
             input: any("input", input)?,
             output: output.map(|output| any("output", output)).transpose()?,
+            progress: progress.map(|progress| any("progress", progress)).transpose()?,
             error,
             status: status.into(),
             duration_ms: duration_ms.map(Milliseconds),
