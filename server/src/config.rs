@@ -3,6 +3,7 @@
 //! A setting comes from a flag, else from the environment, else from a `.env` file, else it has its default. Present but empty
 //! counts as absent. [`Config::from_settings`] is the only place that judges values; whatever it refuses names the variable.
 
+mod mcp;
 mod settings;
 
 use std::net::IpAddr;
@@ -13,6 +14,10 @@ use std::time::Duration;
 use receipt::{KeyRing, KeyRingError, SigningKey, VerifyingKey, read_key_set};
 use url::Url;
 
+pub use mcp::McpConfig;
+pub(crate) use mcp::{
+    EGRESS, MAX_DISCOVERY_BYTES, MAX_ITEMS, MAX_MESSAGE_BYTES, MAX_NOTIFICATIONS, MAX_PAGES, STDIO_ALLOW,
+};
 pub use settings::{SETTINGS, Setting, Settings, Source};
 
 /// Longest retention of messages: a century.
@@ -39,6 +44,8 @@ pub struct Config {
     pub ledger: LedgerConfig,
     /// Conversations.
     pub conversations: ConversationsConfig,
+    /// Connections to MCP servers.
+    pub mcp: McpConfig,
     /// The keys that sign and verify receipts.
     pub receipt_keys: KeyRing,
     /// HTTP limits.
@@ -185,15 +192,17 @@ pub struct ConfigError {
 impl Config {
     /// Checks every setting. The first that cannot be used is the error.
     pub fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {
+        let host = parse(settings, "LLMRING_HOST", "an IP address such as 0.0.0.0 or ::1")?;
+        let auth_mode = match settings.required("LLMRING_AUTH_MODE") {
+            "open" => AuthMode::Open,
+            "strict" => AuthMode::Strict,
+            other => return Err(refused("LLMRING_AUTH_MODE", other, "`open` or `strict`")),
+        };
         Ok(Self {
-            host: parse(settings, "LLMRING_HOST", "an IP address such as 0.0.0.0 or ::1")?,
+            host,
             port: parse(settings, "LLMRING_PORT", "a port from 0 to 65535")?,
             database: database(settings)?,
-            auth_mode: match settings.required("LLMRING_AUTH_MODE") {
-                "open" => AuthMode::Open,
-                "strict" => AuthMode::Strict,
-                other => return Err(refused("LLMRING_AUTH_MODE", other, "`open` or `strict`")),
-            },
+            auth_mode,
             key_cache_ttl: seconds(settings, "LLMRING_KEY_CACHE_TTL", 0)?,
             cache: CacheConfig {
                 redis_url: redis_url(settings)?,
@@ -216,6 +225,7 @@ impl Config {
                 patience: seconds(settings, "LLMRING_REQUEST_TIMEOUT", 1)?,
             },
             conversations: conversations(settings)?,
+            mcp: mcp::mcp(settings, host, auth_mode)?,
             receipt_keys: receipt_keys(settings)?,
             http: HttpConfig {
                 max_body_bytes: size(settings, "LLMRING_MAX_BODY_BYTES", 1024, 1 << 30)?,

@@ -2,3 +2,6 @@
 
 /// Whom a session is opened to, what comes back, and what can go wrong on the way.
 pub mod peer;
+
+/// Connections to servers, and requests over them.
+pub mod sessions;
