@@ -59,6 +59,8 @@ type Apis = (
     mcp::ToolsApi,
     mcp::ResourcesApi,
     mcp::PromptsApi,
+    mcp::LiveApi,
+    mcp::ExecutionsApi,
     registry::RegistryApi,
 );
 
@@ -76,6 +78,8 @@ fn service() -> OpenApiService<Apis, ()> {
             mcp::ToolsApi,
             mcp::ResourcesApi,
             mcp::PromptsApi,
+            mcp::LiveApi,
+            mcp::ExecutionsApi,
             registry::RegistryApi,
         ),
         "LLMRing Server",

@@ -13,7 +13,9 @@ use crate::config::Config;
 use crate::conversations::Conversations;
 use crate::keys::Keys;
 use crate::mcp::Mcp;
+use crate::mcp::executions::Executions;
 use crate::mcp::secrets::{SecretKeyError, SecretKeys};
+use crate::mcp::sessions::Sessions;
 use crate::outbound::{EgressPolicy, Outbound, OutboundError, Timeouts};
 use crate::receipts::Receipts;
 use crate::registry::Registry;
@@ -69,7 +71,9 @@ struct Parts {
     conversations: Conversations,
     templates: Templates,
     receipts: Receipts,
+    sessions: Sessions,
     mcp: Mcp,
+    executions: Executions,
     metrics: Metrics,
 }
 
@@ -147,10 +151,18 @@ impl App {
         );
         let templates = Templates::new(storage.clone(), clock.clone(), conversations.clone());
         let secrets = SecretKeys::open(&config.secrets, &config.database.location)?;
-        let mcp = Mcp::new(storage.clone(), clock, secrets, &config.definitions);
+        let sessions = Sessions::start(&config.mcp, |name| std::env::var_os(name))?;
+        let mcp = Mcp::new(storage.clone(), clock.clone(), secrets, sessions.clone(), &config);
         if let Err(error) = mcp.warn_of_unreadable_secrets().await {
             tracing::warn!(%error, "whether the stored secrets can be read was not found out");
         }
+        let executions = Executions::start(
+            mcp.clone(),
+            conversations.clone(),
+            storage.clone(),
+            clock,
+            &config,
+        );
         Ok(Self(Arc::new(Parts {
             config,
             storage,
@@ -161,7 +173,9 @@ impl App {
             conversations,
             templates,
             receipts,
+            sessions,
             mcp,
+            executions,
             metrics,
         })))
     }
@@ -178,6 +192,8 @@ impl App {
 
     /// Writes what was accepted, stops the background work and closes the database. Call it when no request is under way.
     pub async fn shutdown(&self) {
+        self.0.executions.shutdown().await;
+        self.0.sessions.shutdown().await;
         self.0.conversations.shutdown();
         self.0.usage.shutdown().await;
         self.0.registry.shutdown().await;
@@ -236,6 +252,10 @@ impl App {
 
     pub(crate) fn mcp(&self) -> &Mcp {
         &self.0.mcp
+    }
+
+    pub(crate) fn executions(&self) -> &Executions {
+        &self.0.executions
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

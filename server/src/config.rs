@@ -3,6 +3,7 @@
 //! A setting comes from a flag, else from the environment, else from a `.env` file, else it has its default. Present but empty
 //! counts as absent. [`Config::from_settings`] is the only place that judges values; whatever it refuses names the variable.
 
+mod mcp;
 mod settings;
 
 use std::net::IpAddr;
@@ -15,6 +16,10 @@ use url::Url;
 
 use crate::mcp::secrets::{PREVIOUS_SECRET_KEYS, SECRET_KEY, SecretKey};
 
+pub use mcp::McpConfig;
+pub(crate) use mcp::{
+    EGRESS, MAX_DISCOVERY_BYTES, MAX_ITEMS, MAX_MESSAGE_BYTES, MAX_NOTIFICATIONS, MAX_PAGES, STDIO_ALLOW,
+};
 pub use settings::{SETTINGS, Setting, Settings, Source};
 
 /// Longest retention of messages: a century.
@@ -41,6 +46,10 @@ pub struct Config {
     pub ledger: LedgerConfig,
     /// Conversations.
     pub conversations: ConversationsConfig,
+    /// Connections to MCP servers.
+    pub mcp: McpConfig,
+    /// Calls of their tools.
+    pub execution: ExecutionConfig,
     /// The keys that sign and verify receipts.
     pub receipt_keys: KeyRing,
     /// The keys that encrypt the secrets of MCP servers.
@@ -89,6 +98,15 @@ pub enum AuthMode {
     Open,
     /// Only keys that the operator made.
     Strict,
+}
+
+/// Calls of MCP servers.
+#[derive(Clone, Debug)]
+pub struct ExecutionConfig {
+    /// Longest time for one call, connecting included.
+    pub timeout: Duration,
+    /// Longest time to check one value against a schema.
+    pub schema_timeout: Duration,
 }
 
 /// Caches.
@@ -213,15 +231,17 @@ pub struct ConfigError {
 impl Config {
     /// Checks every setting. The first that cannot be used is the error.
     pub fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {
+        let host = parse(settings, "LLMRING_HOST", "an IP address such as 0.0.0.0 or ::1")?;
+        let auth_mode = match settings.required("LLMRING_AUTH_MODE") {
+            "open" => AuthMode::Open,
+            "strict" => AuthMode::Strict,
+            other => return Err(refused("LLMRING_AUTH_MODE", other, "`open` or `strict`")),
+        };
         Ok(Self {
-            host: parse(settings, "LLMRING_HOST", "an IP address such as 0.0.0.0 or ::1")?,
+            host,
             port: parse(settings, "LLMRING_PORT", "a port from 0 to 65535")?,
             database: database(settings)?,
-            auth_mode: match settings.required("LLMRING_AUTH_MODE") {
-                "open" => AuthMode::Open,
-                "strict" => AuthMode::Strict,
-                other => return Err(refused("LLMRING_AUTH_MODE", other, "`open` or `strict`")),
-            },
+            auth_mode,
             key_cache_ttl: seconds(settings, "LLMRING_KEY_CACHE_TTL", 0)?,
             cache: CacheConfig {
                 redis_url: redis_url(settings)?,
@@ -244,6 +264,11 @@ impl Config {
                 patience: seconds(settings, "LLMRING_REQUEST_TIMEOUT", 1)?,
             },
             conversations: conversations(settings)?,
+            mcp: mcp::mcp(settings, host, auth_mode)?,
+            execution: ExecutionConfig {
+                timeout: seconds(settings, "LLMRING_MCP_CALL_TIMEOUT", 1)?,
+                schema_timeout: seconds(settings, "LLMRING_MCP_SCHEMA_TIMEOUT", 1)?,
+            },
             receipt_keys: receipt_keys(settings)?,
             secrets: secrets(settings)?,
             definitions: DefinitionsConfig {

@@ -163,7 +163,7 @@ pub(crate) fn set_present<E: EntityTrait>(
         })
 }
 
-fn no_conversation(id: impl ToString) -> Error {
+pub(crate) fn no_conversation(id: impl ToString) -> Error {
     Error::NotFound {
         what: "conversation",
         id: id.to_string(),

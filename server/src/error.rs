@@ -5,6 +5,8 @@ use std::time::Duration;
 use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::{DbErr, RuntimeErr};
 
+use crate::mcp::peer::Failure;
+
 /// The result of a domain operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -53,6 +55,9 @@ pub enum Error {
         /// The setting's variable.
         setting: &'static str,
     },
+    /// An MCP server did not do what it was asked for, or may not be asked.
+    #[error(transparent)]
+    Peer(#[from] Failure),
     /// Something stored is not what was stored.
     #[error("the stored {what} {id} is damaged or was tampered with; it is not shown")]
     Tampered {

@@ -1,7 +1,5 @@
 //! Model Context Protocol: servers that projects register, what they offer, and calls of it.
 
-mod schema;
-
 /// Whom a session is opened to, what comes back, and what can go wrong on the way.
 pub mod peer;
 
@@ -20,17 +18,35 @@ pub mod definitions;
 /// Definitions, as callers ask for them.
 pub mod offers;
 
+/// Connections to servers, and requests over them.
+pub mod sessions;
+
+/// Servers asked themselves: what they offer, contents of resources, prompts.
+mod live;
+
+/// Arguments and results checked against JSON Schemas.
+mod schema;
+
+/// Tools executed, and the records of it.
+pub mod executions;
+
 /// Executions that happened.
 pub mod history;
+
+/// Tool calls of conversations, executed and answered.
+pub mod tool_calls;
+
+use std::time::Duration;
 
 use sea_orm::{EntityTrait, QuerySelect, Select};
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::config::DefinitionsConfig;
+use crate::config::{Config, DefinitionsConfig};
 use crate::error::Error;
 use crate::storage::Storage;
 use secrets::SecretKeys;
+use sessions::Sessions;
 
 /// The MCP servers of all projects.
 #[derive(Clone, Debug)]
@@ -39,17 +55,32 @@ pub struct Mcp {
     clock: Clock,
     secrets: SecretKeys,
     limits: DefinitionsConfig,
+    sessions: Sessions,
+    call_timeout: Duration,
 }
 
 impl Mcp {
-    /// MCP servers of this database.
-    pub fn new(storage: Storage, clock: Clock, secrets: SecretKeys, config: &DefinitionsConfig) -> Self {
+    /// MCP servers of this database, asked over `sessions`.
+    pub fn new(
+        storage: Storage,
+        clock: Clock,
+        secrets: SecretKeys,
+        sessions: Sessions,
+        config: &Config,
+    ) -> Self {
         Self {
             storage,
             clock,
             secrets,
-            limits: config.clone(),
+            limits: config.definitions.clone(),
+            sessions,
+            call_timeout: config.execution.timeout,
         }
+    }
+
+    /// How many connections to servers are open or being opened.
+    pub fn open_sessions(&self) -> usize {
+        self.sessions.open_sessions()
     }
 }
 

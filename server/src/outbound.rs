@@ -3,15 +3,21 @@
 //! A rule is checked against the address that is dialled, not against a name: after each resolution, for addresses written in
 //! the URL, and again at every redirect. So neither a rebinding name nor an odd spelling of an address gets around it.
 
+mod exchange;
+
 use std::error::Error as _;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::future::BoxFuture;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{StatusCode, redirect};
 use url::{Host, Url};
+
+pub(crate) use exchange::{Answer, Exchanges};
 
 /// Redirects followed before giving up.
 const MAX_REDIRECTS: usize = 5;
@@ -25,6 +31,11 @@ pub enum EgressPolicy {
     /// Destinations that the operator chose: loopback and private networks too, but never link-local and cloud metadata
     /// addresses, which hand out credentials to whoever asks.
     Operator,
+    /// Destinations that callers chose, who may reach the operator's own networks: as [`EgressPolicy::Operator`].
+    Private,
+    /// Destinations that callers chose, who may reach the internet and nothing else: no address of a special range (IANA's
+    /// special-purpose address registries, RFC 6890).
+    Public,
 }
 
 /// Why an address may not be dialled.
@@ -36,6 +47,20 @@ pub enum Refusal {
     /// An address at which a cloud serves credentials of the machine.
     #[error("{0} is a cloud metadata address")]
     Metadata(IpAddr),
+    /// Loopback, private, shared, or of another range that is not the internet.
+    #[error("{0} is not an address of the public internet")]
+    NotPublic(IpAddr),
+}
+
+impl Refusal {
+    /// What kind of address it is, without the address: whoever chose the name need not learn what it resolves to here.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::LinkLocal(_) => "a link-local address",
+            Self::Metadata(_) => "a cloud metadata address",
+            Self::NotPublic(_) => "an address that is not of the public internet",
+        }
+    }
 }
 
 /// Time limits of one request.
@@ -124,11 +149,14 @@ impl EgressPolicy {
     /// # Errors
     /// [`Refusal`] with the address as a network would see it: IPv4 in any of its IPv6 forms is judged as IPv4.
     pub fn check(self, address: IpAddr) -> Result<(), Refusal> {
+        [Some(address), embedded_ipv4(address).map(IpAddr::V4)]
+            .into_iter()
+            .flatten()
+            .try_for_each(refuse_always)?;
         match self {
-            Self::Operator => [Some(address), embedded_ipv4(address).map(IpAddr::V4)]
-                .into_iter()
-                .flatten()
-                .try_for_each(refuse_always),
+            Self::Operator | Self::Private => Ok(()),
+            Self::Public if is_public(address) => Ok(()),
+            Self::Public => Err(Refusal::NotPublic(address)),
         }
     }
 
@@ -163,6 +191,39 @@ fn refuse_always(address: IpAddr) -> Result<(), Refusal> {
     }
 }
 
+/// Whether an address belongs to the internet: none of the special-purpose ranges of IANA's registries (RFC 6890), nor multicast.
+fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => is_public_v4(v4),
+        IpAddr::V6(v6) => match v6.segments() {
+            // Mapped, and NAT64's well-known prefix, reach the IPv4 address itself.
+            [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => {
+                embedded_ipv4(address).is_some_and(is_public_v4)
+            }
+            // IETF protocol assignments (Teredo among them), documentation, 6to4.
+            [0x2001, 0..0x200, ..] | [0x2001, 0xdb8, ..] | [0x2002, ..] | [0x3fff, 0..0x1000, ..] => false,
+            [first, ..] => first & 0xe000 == 0x2000,
+        },
+    }
+}
+
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    !matches!(
+        address.octets(),
+        [0 | 10 | 127, ..]
+            | [100, 64..128, ..]
+            | [169, 254, ..]
+            | [172, 16..32, ..]
+            | [192, 0, 0 | 2, _]
+            | [192, 88, 99, _]
+            | [192, 168, ..]
+            | [198, 18 | 19, ..]
+            | [198, 51, 100, _]
+            | [203, 0, 113, _]
+            | [224..=255, ..]
+    )
+}
+
 /// The IPv4 address that an IPv6 address stands for: mapped or compatible (RFC 4291 section 2.5.5), behind NAT64 (RFC 6052
 /// section 2.1, RFC 8215), or 6to4 (RFC 3056 section 2).
 fn embedded_ipv4(address: IpAddr) -> Option<Ipv4Addr> {
@@ -186,16 +247,7 @@ impl Outbound {
     /// # Errors
     /// [`OutboundError::Setup`] when TLS cannot be set up.
     pub fn new(policy: EgressPolicy, timeouts: Timeouts) -> Result<Self, OutboundError> {
-        // reqwest is built without a cryptography provider of its own. Somebody may have installed one already: fine.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = match builder(policy, timeouts).build() {
-            Ok(client) => client,
-            // A machine without certificate authorities, such as a minimal container.
-            Err(_) => builder(policy, timeouts)
-                .tls_backend_preconfigured(tls_with_bundled_roots())
-                .build()
-                .map_err(OutboundError::Setup)?,
-        };
+        let client = client(|| builder(policy, timeouts))?;
         Ok(Self { client, policy })
     }
 
@@ -232,11 +284,24 @@ impl Outbound {
     }
 }
 
+fn client(builder: impl Fn() -> reqwest::ClientBuilder) -> Result<reqwest::Client, OutboundError> {
+    // reqwest is built without a cryptography provider of its own. Somebody may have installed one already: fine.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match builder().build() {
+        Ok(client) => Ok(client),
+        // A machine without certificate authorities, such as a minimal container.
+        Err(_) => builder()
+            .tls_backend_preconfigured(tls_with_bundled_roots())
+            .build()
+            .map_err(OutboundError::Setup),
+    }
+}
+
 fn builder(policy: EgressPolicy, timeouts: Timeouts) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .user_agent(USER_AGENT)
         .no_proxy()
-        .dns_resolver(Arc::new(CheckedResolver(policy)))
+        .dns_resolver(Arc::new(CheckedResolver::new(policy)))
         .redirect(redirect::Policy::custom(move |attempt| {
             match check_redirect(policy, &attempt) {
                 Ok(()) => attempt.follow(),
@@ -282,14 +347,29 @@ fn check_redirect(policy: EgressPolicy, attempt: &redirect::Attempt<'_>) -> Resu
     policy.check_literal(attempt.url()).map_err(HopProblem::Refused)
 }
 
+/// What turns a name into addresses.
+type Lookup = Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> + Send + Sync>;
+
 /// Resolves as the system does, and refuses the whole answer when one of its addresses may not be dialled.
-struct CheckedResolver(EgressPolicy);
+struct CheckedResolver {
+    policy: EgressPolicy,
+    lookup: Lookup,
+}
+
+impl CheckedResolver {
+    fn new(policy: EgressPolicy) -> Self {
+        let lookup: Lookup =
+            Arc::new(|name| Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.collect()) }));
+        Self { policy, lookup }
+    }
+}
 
 impl Resolve for CheckedResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let policy = self.0;
+        let policy = self.policy;
+        let addresses = (self.lookup)(name.as_str().to_owned());
         Box::pin(async move {
-            let addresses: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let addresses = addresses.await?;
             for address in &addresses {
                 policy.check(address.ip()).map_err(HopProblem::Refused)?;
             }
@@ -299,6 +379,24 @@ impl Resolve for CheckedResolver {
 }
 
 impl OutboundError {
+    /// Whether the other side may have seen the request, and so may have acted on it.
+    pub fn was_sent(&self) -> bool {
+        match self {
+            Self::Setup(_) | Self::Refused(_) | Self::Scheme(_) => false,
+            Self::Redirect(_) | Self::Status(_) | Self::TooLarge { .. } => true,
+            Self::TimedOut(error) | Self::Connection(error) => !error.is_connect() && !error.is_builder(),
+        }
+    }
+
+    /// The innermost reason, such as `Connection refused (os error 111)`; without the URL.
+    pub fn root_cause(&self) -> String {
+        let mut cause: &dyn std::error::Error = self;
+        while let Some(source) = cause.source() {
+            cause = source;
+        }
+        cause.to_string()
+    }
+
     fn from_reqwest(error: reqwest::Error) -> Self {
         let error = error.without_url();
         let mut source = error.source();
@@ -448,7 +546,7 @@ mod tests {
     async fn a_name_is_judged_by_what_it_resolves_to() {
         let address = IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254));
         let name: Name = "169.254.169.254".parse().expect("a name");
-        let error = CheckedResolver(EgressPolicy::Operator)
+        let error = CheckedResolver::new(EgressPolicy::Operator)
             .resolve(name)
             .await
             .err()
@@ -456,7 +554,7 @@ mod tests {
         assert_eq!(error.to_string(), Refusal::LinkLocal(address).to_string());
         let name: Name = "localhost".parse().expect("a name");
         assert!(
-            CheckedResolver(EgressPolicy::Operator)
+            CheckedResolver::new(EgressPolicy::Operator)
                 .resolve(name)
                 .await
                 .is_ok()

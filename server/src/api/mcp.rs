@@ -1,11 +1,15 @@
 //! `/api/v1/mcp`.
 
+mod executions;
+mod live;
 mod prompts;
 mod resources;
 mod servers;
 mod tools;
 mod wire;
 
+pub(super) use executions::ExecutionsApi;
+pub(super) use live::LiveApi;
 pub(super) use prompts::PromptsApi;
 pub(super) use resources::ResourcesApi;
 pub(super) use servers::ServersApi;

@@ -14,6 +14,7 @@ use poem_openapi::{ApiResponse, Object};
 
 use super::request_id;
 use crate::error::{Error, Violation};
+use crate::mcp::peer::Failure;
 
 const CONTENT_TYPE: &str = "application/problem+json";
 
@@ -92,6 +93,26 @@ impl Problem {
             retry_after: Some(retry_after),
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
         }
+    }
+
+    /// What an MCP server did not do.
+    fn from_peer(failure: &Failure, detail: String) -> Self {
+        let status = match failure {
+            Failure::Denied { .. } => StatusCode::FORBIDDEN,
+            Failure::Busy { retry_after, .. } => {
+                return Self {
+                    retry_after: Some(*retry_after),
+                    ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
+                };
+            }
+            Failure::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
+            Failure::Unreachable(_)
+            | Failure::Lost(_)
+            | Failure::LimitExceeded(_)
+            | Failure::Rpc { .. }
+            | Failure::Malformed(_) => StatusCode::BAD_GATEWAY,
+        };
+        Self::new(status, detail)
     }
 
     /// The same problem, found on a line of a body that has many.
@@ -191,6 +212,7 @@ impl From<Error> for Problem {
                 tracing::warn!(error, "{what} is not available");
                 Self::unavailable(detail, Duration::from_secs(5))
             }
+            Error::Peer(failure) => Self::from_peer(&failure, detail),
             Error::NotConfigured { .. } => Self::new(StatusCode::SERVICE_UNAVAILABLE, detail),
             Error::Tampered { what, id, reason } => {
                 tracing::error!(id, reason, "a stored {what} is damaged or was tampered with");

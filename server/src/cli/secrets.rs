@@ -5,6 +5,7 @@ use llmring_server::Config;
 use llmring_server::clock::Clock;
 use llmring_server::mcp::Mcp;
 use llmring_server::mcp::secrets::{SECRET_KEY, SecretKey, SecretKeys};
+use llmring_server::mcp::sessions::Sessions;
 use llmring_server::storage::Storage;
 
 use super::Outcome;
@@ -31,7 +32,9 @@ pub(super) async fn run(config: Config) -> Outcome {
     let storage = Storage::connect(&config.database).await?;
     storage.migrate_up().await?;
     let keys = SecretKeys::open(&config.secrets, &config.database.location)?;
-    let mcp = Mcp::new(storage.clone(), Clock::system(), keys, &config.definitions);
+    // Nothing is opened: rows are all that this needs.
+    let sessions = Sessions::start(&config.mcp, |_| None)?;
+    let mcp = Mcp::new(storage.clone(), Clock::system(), keys, sessions, &config);
     let rotation = mcp.rotate_secrets().await?;
     storage.close().await?;
     println!(

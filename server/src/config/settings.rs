@@ -51,7 +51,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "LLMRING_LOG",
         "FILTER",
-        Some("info,poem=warn,sea_orm_migration=warn,sqlx=warn"),
+        Some("info,poem=warn,rmcp=error,sea_orm_migration=warn,sqlx=warn"),
         "What to log: a level, or directives such as `info,llmring_server=debug`",
     ),
     setting(
@@ -275,6 +275,102 @@ pub const SETTINGS: &[Setting] = &[
         "BYTES",
         Some("262144"),
         "Largest definition of a tool, resource or prompt",
+    ),
+    setting(
+        "LLMRING_MCP_STDIO_ALLOW",
+        "COMMANDS",
+        None,
+        "Command lines that MCP servers over stdio may be started with, exactly, arguments included: one a line, or separated by `;`",
+    ),
+    setting(
+        "LLMRING_MCP_EGRESS",
+        "POLICY",
+        None,
+        "Where MCP servers over HTTP may be: `public` (the internet only) or `private` (loopback and private networks too); without it `private` when listening on loopback or in strict mode, else `public`; link-local and cloud metadata addresses never",
+    ),
+    setting(
+        "LLMRING_MCP_CALL_TIMEOUT",
+        "SECONDS",
+        Some("60"),
+        "Longest time for one call of an MCP server, connecting included",
+    ),
+    setting(
+        "LLMRING_MCP_SCHEMA_TIMEOUT",
+        "SECONDS",
+        Some("2"),
+        "Longest time to check a tool's arguments, and its result, against its schemas",
+    ),
+    setting(
+        "LLMRING_MCP_MAX_SESSIONS",
+        "COUNT",
+        Some("256"),
+        "MCP sessions open at once; an idle one is closed for a new one",
+    ),
+    setting(
+        "LLMRING_MCP_IDLE_TIMEOUT",
+        "SECONDS",
+        Some("300"),
+        "How long an MCP session stays open unused",
+    ),
+    setting(
+        "LLMRING_MCP_CONNECT_TIMEOUT",
+        "SECONDS",
+        Some("20"),
+        "Longest time to connect to an MCP server and agree on a protocol version",
+    ),
+    setting(
+        "LLMRING_MCP_DISCOVERY_TIMEOUT",
+        "SECONDS",
+        Some("30"),
+        "Longest time to read all lists of an MCP server",
+    ),
+    setting(
+        "LLMRING_MCP_MAX_BACKOFF",
+        "SECONDS",
+        Some("30"),
+        "Longest pause before an MCP server that failed is tried again",
+    ),
+    setting(
+        "LLMRING_MCP_MAX_CALLS",
+        "COUNT",
+        Some("64"),
+        "Requests under way in one MCP session",
+    ),
+    setting(
+        "LLMRING_MCP_CALL_QUEUE",
+        "COUNT",
+        Some("64"),
+        "Requests that wait for one of those before 429 is answered",
+    ),
+    setting(
+        "LLMRING_MCP_MAX_MESSAGE_BYTES",
+        "BYTES",
+        Some("16777216"),
+        "Largest message accepted from an MCP server",
+    ),
+    setting(
+        "LLMRING_MCP_MAX_NOTIFICATIONS",
+        "COUNT",
+        Some("1000"),
+        "Notifications and requests accepted from an MCP server per second, ten seconds' worth at once; one that sends more is disconnected",
+    ),
+    setting(
+        "LLMRING_MCP_MAX_PAGES",
+        "COUNT",
+        Some("100"),
+        "Pages read of one list of an MCP server",
+    ),
+    setting(
+        "LLMRING_MCP_MAX_ITEMS",
+        "COUNT",
+        Some("10000"),
+        "Entries accepted in one list of an MCP server",
+    ),
+    setting(
+        "LLMRING_MCP_MAX_DISCOVERY_BYTES",
+        "BYTES",
+        Some("67108864"),
+        "Most bytes of all lists of an MCP server together",
     ),
 ];
 

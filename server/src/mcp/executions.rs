@@ -6,6 +6,7 @@
 mod outcome;
 mod running;
 
+use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,9 +24,8 @@ use uuid::Uuid;
 use super::Mcp;
 use super::peer::{Failure, ToolCall};
 use super::schema::{Schemas, Uncheckable};
-use super::sessions::Sessions;
 use crate::clock::{Clock, new_id};
-use crate::config::ExecutionConfig;
+use crate::config::Config;
 use crate::conversations::{Content, Conversations, NewMessage};
 use crate::error::{Error, Result, Violation};
 use crate::storage::Storage;
@@ -47,12 +47,11 @@ pub struct Executions(Arc<Parts>);
 #[derive(Debug)]
 struct Parts {
     mcp: Mcp,
-    sessions: Sessions,
     conversations: Conversations,
     storage: Storage,
     clock: Clock,
     schemas: Schemas,
-    config: ExecutionConfig,
+    timeout: Duration,
     running: Running,
     tasks: TaskTracker,
 }
@@ -118,21 +117,21 @@ impl Executions {
     /// Executions over `sessions`; watches for those whose process is gone. Needs a tokio runtime.
     pub(crate) fn start(
         mcp: Mcp,
-        sessions: Sessions,
         conversations: Conversations,
         storage: Storage,
         clock: Clock,
-        config: &ExecutionConfig,
+        config: &Config,
     ) -> Self {
-        let running = Running::start(storage.clone(), clock.clone());
+        let calls_of_a_server = config.mcp.max_calls + config.mcp.call_queue;
+        let running = Running::start(storage.clone(), clock.clone(), calls_of_a_server);
+        let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
         Self(Arc::new(Parts {
             mcp,
-            sessions,
             conversations,
             storage,
             clock,
-            schemas: Schemas::new(config.schema_threads, config.schema_timeout),
-            config: config.clone(),
+            schemas: Schemas::new(threads, config.execution.schema_timeout),
+            timeout: config.execution.timeout,
             running,
             tasks: TaskTracker::new(),
         }))
@@ -208,7 +207,7 @@ impl Executions {
         }
         self.check_input(&prepared).await?;
         // Room first: what finds none leaves no record.
-        let room = self.0.running.room(prepared.server.id, &self.0.config)?;
+        let room = self.0.running.room(prepared.server.id)?;
 
         let now = self.0.clock.now();
         let record = tool_execution::Model {
@@ -228,7 +227,10 @@ impl Executions {
             executed_at: now,
             ended_at: None,
             idempotency_key: prepared.identity.as_ref().map(|identity| identity.key.clone()),
-            request_hash: prepared.identity.as_ref().map(|identity| identity.request_hash.clone()),
+            request_hash: prepared
+                .identity
+                .as_ref()
+                .map(|identity| identity.request_hash.clone()),
             owner: Some(self.0.running.process()),
             heartbeat_at: Some(now),
         };
@@ -250,7 +252,7 @@ impl Executions {
         let executions = self.clone();
         // A task of its own: its end is recorded although nobody waits for it any more.
         let task = self.0.tasks.spawn(async move {
-            let ended = executions.call(&prepared, &record, &entry, cancel).await;
+            let ended = executions.call(&prepared, &entry, cancel).await;
             let recorded = match ended {
                 Ended::With(outcome) => executions.complete(&prepared, record, outcome, &entry).await,
                 Ended::NoRoom(busy) => executions.withdraw(&record).await.and(Err(busy)),
@@ -303,10 +305,10 @@ impl Executions {
                 })
                 .collect(),
             Err(Uncheckable::TimedOut(_)) => {
-                return Err(Error::Busy {
+                return Err(Error::Peer(Failure::Busy {
                     what: "the check of tool arguments",
                     retry_after: RETRY_AFTER,
-                });
+                }));
             }
             Err(uncheckable @ (Uncheckable::Schema(_) | Uncheckable::Effort)) => vec![Violation::body(
                 &["input"],
@@ -333,13 +335,7 @@ impl Executions {
         Ok(inserted > 0)
     }
 
-    async fn call(
-        &self,
-        prepared: &Prepared,
-        record: &tool_execution::Model,
-        entry: &running::Entry,
-        cancel: CancellationToken,
-    ) -> Ended {
+    async fn call(&self, prepared: &Prepared, entry: &running::Entry, cancel: CancellationToken) -> Ended {
         if !self.0.mcp.is_approved(&prepared.tool) {
             return Ended::With(Outcome::denied(format!(
                 "the tool's definition changed since it was approved: look at its versions and approve it (POST /api/v1/mcp/tools/{}/approve), \
@@ -355,18 +351,15 @@ impl Executions {
             name: prepared.tool.name.clone(),
             arguments: prepared.input.clone(),
             input_schema: serde_json::from_str(&prepared.tool.input_schema).ok(),
-            timeout: self.0.config.timeout,
+            timeout: self.0.timeout,
         };
         let result = tokio::select! {
-            result = self.0.sessions.call_tool(&peer, call, |progress| entry.note(progress)) => result,
+            result = self.0.mcp.sessions.call_tool(&peer, call, |progress| entry.note(progress)) => result,
             () = cancel.cancelled() => return Ended::With(Outcome::cancelled()),
         };
         match result {
             Ok(result) => Ended::With(self.judge(&prepared.tool, result).await),
-            Err(Failure::Busy { what, retry_after }) => {
-                tracing::debug!(execution = %record.id, what, "no room for a tool call");
-                Ended::NoRoom(Error::Busy { what, retry_after })
-            }
+            Err(busy @ Failure::Busy { .. }) => Ended::NoRoom(busy.into()),
             Err(failure) => Ended::With(failure.into()),
         }
     }
@@ -378,7 +371,8 @@ impl Executions {
             return outcome;
         };
         let Some(structured) = outcome.structured_content() else {
-            return outcome.broken_promise("the result has no structuredContent, which output_schema promises");
+            return outcome
+                .broken_promise("the result has no structuredContent, which output_schema promises");
         };
         match self.0.schemas.misfits(schema, structured.clone()).await {
             Ok(misfits) => match misfits.first() {
@@ -480,7 +474,10 @@ impl Executions {
         messages: Vec<NewMessage>,
     ) -> Result<()> {
         let conversations = &self.0.conversations;
-        match conversations.append_in(transaction, project, conversation, messages).await {
+        match conversations
+            .append_in(transaction, project, conversation, messages)
+            .await
+        {
             Ok(_) => Ok(()),
             Err(Error::NotFound { .. }) => {
                 tracing::info!(%conversation, "a conversation was deleted while a tool of it ran");
@@ -488,6 +485,14 @@ impl Executions {
             }
             Err(error) => Err(error),
         }
+    }
+
+    pub(super) fn storage(&self) -> &Storage {
+        &self.0.storage
+    }
+
+    pub(super) fn conversations(&self) -> &Conversations {
+        &self.0.conversations
     }
 
     /// Waits for what runs, after the last request has gone.

@@ -109,7 +109,9 @@ fn text_of(value: &Value) -> String {
 /// Expands a URI template (RFC 6570). Variables of queries (`{?name}`) may be absent, all others are needed.
 fn expanded(template: &str, variables: &Map<String, Value>) -> Result<String> {
     let unusable = |problem: String| {
-        Error::Refused(format!("the server's URI template {template} cannot be expanded: {problem}"))
+        Error::Refused(format!(
+            "the server's URI template {template} cannot be expanded: {problem}"
+        ))
     };
     let parsed = UriTemplateStr::new(template).map_err(|error| unusable(error.to_string()))?;
     let missing: Vec<Violation> = needed(template)
@@ -140,7 +142,10 @@ fn expanded(template: &str, variables: &Map<String, Value>) -> Result<String> {
         .map_err(|error| unusable(error.to_string()))?
         .to_string();
     if uri.len() > MAX_URI_BYTES {
-        let message = format!("make a URI of {} bytes; at most {MAX_URI_BYTES} are sent", uri.len());
+        let message = format!(
+            "make a URI of {} bytes; at most {MAX_URI_BYTES} are sent",
+            uri.len()
+        );
         return Err(Violation::body(&[], message).into());
     }
     Ok(uri)
@@ -148,11 +153,18 @@ fn expanded(template: &str, variables: &Map<String, Value>) -> Result<String> {
 
 /// The names of a template's variables that are not optional.
 fn needed(template: &str) -> impl Iterator<Item = &str> {
-    let expressions = template.split('{').skip(1).filter_map(|rest| rest.split_once('}'));
+    let expressions = template
+        .split('{')
+        .skip(1)
+        .filter_map(|rest| rest.split_once('}'));
     expressions
         .map(|(expression, _)| expression)
         .filter(|expression| !expression.starts_with(['?', '&']))
-        .flat_map(|expression| expression.trim_start_matches(['+', '#', '.', '/', ';']).split(','))
+        .flat_map(|expression| {
+            expression
+                .trim_start_matches(['+', '#', '.', '/', ';'])
+                .split(',')
+        })
         .map(|variable| variable.split([':', '*']).next().unwrap_or_default())
 }
 
@@ -174,10 +186,18 @@ mod tests {
             ("demo://text/{id}", json!({"id": 3}), "demo://text/3"),
             ("/{var}", json!({"var": "Hello World!"}), "/Hello%20World%21"),
             ("{+path}/here", json!({"path": "/foo/bar"}), "/foo/bar/here"),
-            ("/search{?q,lang}", json!({"q": "chien", "lang": "fr"}), "/search?q=chien&lang=fr"),
+            (
+                "/search{?q,lang}",
+                json!({"q": "chien", "lang": "fr"}),
+                "/search?q=chien&lang=fr",
+            ),
             ("/search{?q,lang}", json!({}), "/search"),
             ("/{list*}", json!({"list": ["red", "green"]}), "/red,green"),
-            ("/{x}", json!({"x": "../../etc/passwd"}), "/..%2F..%2Fetc%2Fpasswd"),
+            (
+                "/{x}",
+                json!({"x": "../../etc/passwd"}),
+                "/..%2F..%2Fetc%2Fpasswd",
+            ),
         ] {
             assert_eq!(expand(template, variables).unwrap(), expected, "{template}");
         }

@@ -10,13 +10,12 @@ use entity::ids::ProjectId;
 use entity::message::{self, Role};
 use entity::{conversation, server, tool, tool_execution};
 use futures_util::future::join_all;
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-};
+use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::executions::{Executions, tool_message};
+use super::peer::Failure;
 use crate::conversations::{Content, NewMessage, no_conversation};
 use crate::error::{Error, Result};
 
@@ -88,16 +87,22 @@ impl Executions {
                     return CallResult::AnsweredBefore;
                 }
                 if is_repeated {
-                    return CallResult::Refused(format!("two tool calls of the message have the id {}", call.id));
+                    return CallResult::Refused(format!(
+                        "two tool calls of the message have the id {}",
+                        call.id
+                    ));
                 }
                 match (&call.arguments, chosen(offered, &call.name)) {
                     (Ok(arguments), Ok(tool)) => {
                         let called = (asking.id, call.id.as_str());
                         self.execute_tool_call(project, tool.clone(), arguments.clone(), conversation, called)
                             .await
-                            .map_or_else(not_executed, |execution| CallResult::Executed(Box::new(execution)))
+                            .map_or_else(not_executed, |execution| {
+                                CallResult::Executed(Box::new(execution))
+                            })
                     }
-                    (Err(problem), _) | (_, Err(problem)) => CallResult::Refused(problem.clone()),
+                    (Err(problem), _) => CallResult::Refused(problem.clone()),
+                    (_, Err(problem)) => CallResult::Refused(problem),
                 }
             }
         });
@@ -177,7 +182,9 @@ impl Executions {
             .find_also_related(server::Entity)
             .all(self.storage().reader())
             .await?;
-        let offered = rows.into_iter().filter_map(|(tool, server)| Some((tool, server?)));
+        let offered = rows
+            .into_iter()
+            .filter_map(|(tool, server)| Some((tool, server?)));
         Ok(offered.filter(|(_, server)| server.is_active).collect())
     }
 }
@@ -240,7 +247,9 @@ fn chosen<'a>(offered: &'a [Offered], name: &str) -> Result<&'a Offered, String>
     match matching.as_slice() {
         [only] => Ok(only),
         [] => Err(format!("no active tool is named {name}")),
-        _ => Err(format!("several servers of the same name have the tool {name}: give them names of their own")),
+        _ => Err(format!(
+            "several servers of the same name have the tool {name}: give them names of their own"
+        )),
     }
 }
 
@@ -262,8 +271,17 @@ fn not_executed(error: Error) -> CallResult {
         | Error::NotFound { .. }
         | Error::Refused(_)
         | Error::Conflict(_)
-        | Error::NotConfigured { .. } => CallResult::Refused(error.to_string()),
-        Error::Busy { .. } => CallResult::NotNow(error.to_string()),
+        | Error::NotConfigured { .. }
+        | Error::Peer(
+            Failure::Denied { .. }
+            | Failure::Unreachable(_)
+            | Failure::Lost(_)
+            | Failure::TimedOut(_)
+            | Failure::LimitExceeded(_)
+            | Failure::Rpc { .. }
+            | Failure::Malformed(_),
+        ) => CallResult::Refused(error.to_string()),
+        Error::Busy { .. } | Error::Peer(Failure::Busy { .. }) => CallResult::NotNow(error.to_string()),
         Error::Unavailable { .. } | Error::Tampered { .. } | Error::Database(_) | Error::Corrupt { .. } => {
             tracing::warn!(?error, "a tool call of a conversation was not executed");
             CallResult::NotNow(error.to_string())

@@ -10,9 +10,9 @@ use super::wire::ToolExecution;
 use crate::api::Tag;
 use crate::api::auth::Caller;
 use crate::api::body::{Answer, Body};
-use crate::api::problem::Problem;
-use crate::api::scalar::{AnyJson, JsonObject, Milliseconds};
 use crate::api::idempotency;
+use crate::api::problem::Problem;
+use crate::api::scalar::{AnyJson, Milliseconds};
 use crate::app::App;
 use crate::error::{Error, Violation};
 use crate::mcp::executions::Execute;
@@ -46,7 +46,11 @@ impl ExecutionsApi {
         let app = App::of(request);
         let executed = match Asked::from_request(tool_id.0, request, body.0)? {
             Asked::Report(report) => app.mcp().record_report(caller.project, tool_id.0, report).await?,
-            Asked::Execute(execute) => app.executions().execute(caller.project, tool_id.0, execute).await?,
+            Asked::Execute(execute) => {
+                app.executions()
+                    .execute(caller.project, tool_id.0, execute)
+                    .await?
+            }
         };
         Ok(Answer(executed.try_into()?))
     }

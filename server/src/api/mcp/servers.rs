@@ -13,7 +13,6 @@ use crate::api::body::{Answer, Body, OptionalBody};
 use crate::api::conversations::wire::Deleted;
 use crate::api::problem::Problem;
 use crate::app::App;
-use crate::error::Violation;
 
 pub(crate) struct ServersApi;
 
@@ -120,8 +119,9 @@ impl ServersApi {
         }))
     }
 
-    /// Store what a MCP server offers
+    /// Refresh what a MCP server offers
     ///
+    /// Without a body this server connects and asks for all lists. With one it stores what it is told; an absent list stays untouched.
     /// Ids of what is offered still stay the same. What is no longer offered becomes inactive, and comes back under its id.
     #[oai(
         path = "/:server_id/refresh",
@@ -137,13 +137,13 @@ impl ServersApi {
         body: OptionalBody<RefreshRequest>,
     ) -> Result<Answer<RefreshedServer>, Problem> {
         let mcp = App::of(request).mcp();
-        let Some(lists) = body.0 else {
-            mcp.server(caller.project, server_id.0).await?;
-            return Err(Violation::body(&[], "is required").into());
+        let refreshed = match body.0 {
+            None => mcp.discover(caller.project, server_id.0).await?,
+            Some(lists) => {
+                mcp.store_report(caller.project, server_id.0, lists.try_into()?)
+                    .await?
+            }
         };
-        let refreshed = mcp
-            .store_report(caller.project, server_id.0, lists.try_into()?)
-            .await?;
         Ok(Answer(RefreshedServer::new(mcp, refreshed)?))
     }
 }

@@ -28,7 +28,11 @@ impl Outcome {
             text => storable(&text),
         });
         Self {
-            status: if failed { Status::ToolError } else { Status::Succeeded },
+            status: if failed {
+                Status::ToolError
+            } else {
+                Status::Succeeded
+            },
             output: Some(result),
             error,
         }
@@ -88,7 +92,10 @@ impl From<Failure> for Outcome {
 /// The text blocks of a result, a line break between them.
 pub(super) fn text_of(result: &Value) -> String {
     let blocks = result.get("content").and_then(Value::as_array);
-    let texts = blocks.into_iter().flatten().filter_map(|block| block.get("text")?.as_str());
+    let texts = blocks
+        .into_iter()
+        .flatten()
+        .filter_map(|block| block.get("text")?.as_str());
     texts.collect::<Vec<_>>().join("\n")
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use entity::tool_execution::{Column, Entity, Status};
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -15,9 +15,7 @@ use uuid::Uuid;
 
 use super::RETRY_AFTER;
 use crate::clock::{Clock, new_id};
-use crate::config::ExecutionConfig;
-use crate::error::{Error, Result};
-use crate::mcp::peer::Progress;
+use crate::mcp::peer::{Failure, Progress};
 use crate::storage::Storage;
 
 /// Between two signs of life.
@@ -27,7 +25,8 @@ const SILENCE: TimeDelta = TimeDelta::seconds(10);
 /// Progress notifications kept of one execution.
 const KEPT_NOTIFICATIONS: usize = 100;
 /// What is said of an execution whose process is gone.
-const LOST: &str = "the server process that ran this call ended before the call did: it may or may not have happened";
+const LOST: &str =
+    "the server process that ran this call ended before the call did: it may or may not have happened";
 
 /// The executions of this process.
 #[derive(Clone, Debug)]
@@ -35,6 +34,7 @@ pub(super) struct Running {
     process: Uuid,
     entries: Arc<Mutex<HashMap<Uuid, Arc<State>>>>,
     rooms: Arc<Mutex<HashMap<Uuid, Arc<Semaphore>>>>,
+    calls_of_a_server: usize,
     stopped: CancellationToken,
 }
 
@@ -65,16 +65,22 @@ pub(super) struct Entry {
 
 impl Running {
     /// Begins to give signs of life, and to look for executions whose process gives none.
-    pub(super) fn start(storage: Storage, clock: Clock) -> Self {
+    pub(super) fn start(storage: Storage, clock: Clock, calls_of_a_server: usize) -> Self {
         let running = Self {
             process: new_id(clock.now()),
             entries: Arc::default(),
             rooms: Arc::default(),
+            calls_of_a_server,
             stopped: CancellationToken::new(),
         };
         let watching = running.clone();
         tokio::spawn(async move {
-            while watching.stopped.run_until_cancelled(tokio::time::sleep(HEARTBEAT)).await.is_some() {
+            while watching
+                .stopped
+                .run_until_cancelled(tokio::time::sleep(HEARTBEAT))
+                .await
+                .is_some()
+            {
                 let beat = async {
                     watching.beat(&storage, &clock).await?;
                     bury(&storage, &clock).await
@@ -96,18 +102,21 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// [`Error::Busy`] when all are taken.
-    pub(super) fn room(&self, server: Uuid, config: &ExecutionConfig) -> Result<Room> {
+    /// [`Failure::Busy`] when all are taken.
+    pub(super) fn room(&self, server: Uuid) -> Result<Room, Failure> {
         let mut rooms = lock(&self.rooms);
         // Servers that nobody calls need no room.
-        rooms.retain(|id, room| *id == server || room.available_permits() < config.concurrent_calls);
+        rooms.retain(|id, room| *id == server || room.available_permits() < self.calls_of_a_server);
         let room = rooms
             .entry(server)
-            .or_insert_with(|| Arc::new(Semaphore::new(config.concurrent_calls)));
-        room.clone().try_acquire_owned().map(Room).map_err(|_| Error::Busy {
-            what: "the MCP server",
-            retry_after: RETRY_AFTER,
-        })
+            .or_insert_with(|| Arc::new(Semaphore::new(self.calls_of_a_server)));
+        room.clone()
+            .try_acquire_owned()
+            .map(Room)
+            .map_err(|_| Failure::Busy {
+                what: "the MCP server",
+                retry_after: RETRY_AFTER,
+            })
     }
 
     /// An execution begins.

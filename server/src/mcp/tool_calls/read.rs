@@ -57,7 +57,8 @@ pub(super) fn answered_ids(message: &message::Model) -> Vec<String> {
 }
 
 fn is_call(part: &Value) -> bool {
-    part.get("type").is_some_and(|kind| kind == "tool_use" || kind == "function_call")
+    part.get("type")
+        .is_some_and(|kind| kind == "tool_use" || kind == "function_call")
         || part.get("functionCall").is_some()
         || part.get("function_call").is_some()
 }
@@ -132,7 +133,10 @@ mod tests {
     #[test]
     fn a_call_without_an_id_is_named_by_its_place() {
         let call = json!({"functionCall": {"name": "now"}});
-        assert_eq!(read_one(&call), ("place".to_owned(), "now".to_owned(), Ok(json!({}))));
+        assert_eq!(
+            read_one(&call),
+            ("place".to_owned(), "now".to_owned(), Ok(json!({})))
+        );
     }
 
     #[test]
