@@ -29,6 +29,17 @@ pub(super) async fn run(config: Config) -> Outcome {
             "open mode on an address that others may reach: whoever reaches it can log under any key; \
              LLMRING_AUTH_MODE=strict admits only keys that you made"
         );
+        if config.mcp.reaches_private_networks() {
+            tracing::warn!(
+                "whoever reaches it can also have it connect to MCP servers in your private networks; \
+                 LLMRING_MCP_EGRESS=public keeps it to the internet"
+            );
+        } else {
+            tracing::warn!(
+                "whoever reaches it can also have it connect to MCP servers on the internet, but not in your private \
+                 networks, unless LLMRING_MCP_EGRESS=private"
+            );
+        }
     }
     let served = Server::new_with_acceptor(acceptor)
         .run_with_graceful_shutdown(app.endpoint(), stop, Some(config.http.shutdown_timeout))

@@ -54,6 +54,13 @@ pub struct McpConfig {
     pub max_discovery_bytes: usize,
 }
 
+impl McpConfig {
+    /// Whether callers may reach loopback and private networks.
+    pub fn reaches_private_networks(&self) -> bool {
+        self.egress != EgressPolicy::Public
+    }
+}
+
 pub(super) fn mcp(settings: &Settings, host: IpAddr, auth_mode: AuthMode) -> Result<McpConfig, ConfigError> {
     Ok(McpConfig {
         stdio_allow: command_lines(settings)?,

@@ -17,6 +17,7 @@ mod stdio;
 mod tests;
 mod transport;
 
+use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ use uuid::Uuid;
 
 use self::line::Ticket;
 use self::pool::{Lease, Pool};
+use self::stdio::Environment;
 use super::peer::{Discovery, Failure, Peer, Progress, ToolCall};
 use crate::config::McpConfig;
 use crate::outbound::OutboundError;
@@ -39,12 +41,16 @@ const PROGRESS: usize = 64;
 pub struct Sessions(Arc<Pool>);
 
 impl Sessions {
-    /// No session yet, and what closes idle ones. Needs a tokio runtime.
+    /// No session yet, and what closes idle ones. `variable` looks into the environment; child processes get `PATH`, `HOME`,
+    /// `LANG`, `LC_ALL`, `TMPDIR` and `TZ` of it. Needs a tokio runtime.
     ///
     /// # Errors
     /// [`OutboundError::Setup`] when TLS cannot be set up.
-    pub fn start(config: &McpConfig) -> Result<Self, OutboundError> {
-        Ok(Self(Pool::start(config.clone())?))
+    pub fn start(
+        config: &McpConfig,
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, OutboundError> {
+        Ok(Self(Pool::start(config.clone(), Environment::kept(variable))?))
     }
 
     /// What a server offers: all pages of every list, read anew.

@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use super::session::Session;
+use super::session::{Means, Session};
+use super::stdio::Environment;
 use crate::config::McpConfig;
 use crate::mcp::peer::{Failure, Peer};
 use crate::outbound::{Exchanges, OutboundError};
@@ -34,7 +35,7 @@ type Key = (ProjectId, Uuid);
 #[derive(Debug)]
 pub(super) struct Pool {
     config: McpConfig,
-    exchanges: Exchanges,
+    means: Means,
     slots: Mutex<HashMap<Key, Arc<Slot>>>,
     places: Arc<Semaphore>,
     closing: CancellationToken,
@@ -152,9 +153,12 @@ impl Drop for Lease {
 }
 
 impl Pool {
-    pub(super) fn start(config: McpConfig) -> Result<Arc<Self>, OutboundError> {
+    pub(super) fn start(config: McpConfig, environment: Environment) -> Result<Arc<Self>, OutboundError> {
         let pool = Arc::new(Self {
-            exchanges: Exchanges::new(config.egress, config.connect_timeout)?,
+            means: Means {
+                exchanges: Exchanges::new(config.egress, config.connect_timeout)?,
+                environment,
+            },
             slots: Mutex::default(),
             places: Arc::new(Semaphore::new(config.max_sessions)),
             closing: CancellationToken::new(),
@@ -421,7 +425,7 @@ async fn open(
     place: OwnedSemaphorePermit,
 ) -> Result<Lease, Failure> {
     let limit = pool.config.connect_timeout;
-    let opening = Session::open(&peer, &pool.config, &pool.exchanges, place);
+    let opening = Session::open(&peer, &pool.config, &pool.means, place);
     let outcome = tokio::select! {
         outcome = tokio::time::timeout(limit, opening) => outcome.unwrap_or(Err(Failure::TimedOut(limit))),
         () = pool.closing.cancelled() => Err(Failure::Unreachable("this server is stopping".into())),

@@ -19,7 +19,7 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use super::declining::Declining;
 use super::http::HttpLink;
 use super::line::{Expected, Line, MessageLimits, Ticket};
-use super::stdio::StdioLink;
+use super::stdio::{Environment, StdioLink};
 use super::transport::{Link, Wire};
 use crate::config::{McpConfig, STDIO_ALLOW};
 use crate::mcp::peer::{Endpoint, Failure, Peer};
@@ -54,6 +54,13 @@ pub(super) struct Session {
     _place: OwnedSemaphorePermit,
 }
 
+/// What connections are made with.
+#[derive(Debug)]
+pub(super) struct Means {
+    pub(super) exchanges: Exchanges,
+    pub(super) environment: Environment,
+}
+
 /// How a session begins.
 #[derive(Clone, Copy, Debug)]
 enum Handshake {
@@ -71,7 +78,7 @@ impl Session {
     pub(super) async fn open(
         peer: &Peer,
         config: &McpConfig,
-        exchanges: &Exchanges,
+        means: &Means,
         place: OwnedSemaphorePermit,
     ) -> Result<Self, Failure> {
         permitted(&peer.endpoint, config)?;
@@ -87,7 +94,7 @@ impl Session {
         };
         let mut first = None;
         for handshake in handshakes {
-            match Self::begin(peer, config, exchanges, handshake).await {
+            match Self::begin(peer, config, means, handshake).await {
                 Ok((line, service)) => return Self::new(config, line, service, place).await,
                 Err(Refused { failure, is_final }) => {
                     let failure = first.get_or_insert(failure);
@@ -103,7 +110,7 @@ impl Session {
     async fn begin(
         peer: &Peer,
         config: &McpConfig,
-        exchanges: &Exchanges,
+        means: &Means,
         handshake: Handshake,
     ) -> Result<(Arc<Line>, RunningService<RoleClient, Declining>), Refused> {
         let (line, incoming) = Line::new(MessageLimits {
@@ -111,13 +118,15 @@ impl Session {
             unasked_per_second: config.max_notifications,
         });
         let link = match &peer.endpoint {
-            Endpoint::Stdio(words) => {
-                StdioLink::start(words, line.clone()).map(|link| Link::Stdio(Box::new(link)))
-            }
-            Endpoint::StreamableHttp(url) => {
-                HttpLink::new(url.clone(), peer.auth.as_ref(), exchanges.clone(), line.clone())
-                    .map(Link::Http)
-            }
+            Endpoint::Stdio(words) => StdioLink::start(words, &means.environment, line.clone())
+                .map(|link| Link::Stdio(Box::new(link))),
+            Endpoint::StreamableHttp(url) => HttpLink::new(
+                url.clone(),
+                peer.auth.as_ref(),
+                means.exchanges.clone(),
+                line.clone(),
+            )
+            .map(Link::Http),
         };
         let wire = Wire {
             link: link.map_err(|failure| Refused {

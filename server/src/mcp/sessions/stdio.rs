@@ -4,6 +4,7 @@
 //! with the session. So that it also ends when this server is killed, a guardian (a shell that reads a pipe which only this
 //! server holds open) outlives the server for the moment it takes to kill the group.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::{self, Stdio};
@@ -24,7 +25,7 @@ use super::transport::Outgoing;
 use crate::mcp::peer::Failure;
 
 /// What a child sees of this server's environment.
-pub(super) const KEPT: [&str; 6] = ["PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ"];
+const KEPT: [&str; 6] = ["PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ"];
 /// Messages that wait to be written. More wait only when the child does not read.
 const QUEUE: usize = 256;
 /// Bytes of a child's standard error that reach the log.
@@ -37,6 +38,18 @@ const SKIPPED_LINES: usize = 16;
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Reads a process group, waits until this server is gone, and kills the group.
 const GUARDIAN: &str = r#"read -r group || exit 0; read -r _; kill -s KILL -- "-$group""#;
+
+/// The whole environment of a child.
+#[derive(Clone, Debug)]
+pub(super) struct Environment(Vec<(&'static str, OsString)>);
+
+impl Environment {
+    /// What is kept of the environment that `variable` looks into.
+    pub(super) fn kept(variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let kept = KEPT.into_iter();
+        Self(kept.filter_map(|name| Some((name, variable(name)?))).collect())
+    }
+}
 
 /// A running child.
 #[derive(Debug)]
@@ -58,9 +71,13 @@ impl StdioLink {
     ///
     /// # Errors
     /// [`Failure::Unreachable`] when it does not start.
-    pub(super) fn start(words: &[String], line: Arc<Line>) -> Result<Self, Failure> {
+    pub(super) fn start(
+        words: &[String],
+        environment: &Environment,
+        line: Arc<Line>,
+    ) -> Result<Self, Failure> {
         let unreachable = |error| Failure::Unreachable(format!("it cannot be started: {error}"));
-        let mut family = Family::start(words).map_err(unreachable)?;
+        let mut family = Family::start(words, environment).map_err(unreachable)?;
         let (stdin, stdout, stderr) = family.take_streams().map_err(unreachable)?;
         let (queue, queued) = mpsc::channel(QUEUE);
         let output_ended = CancellationToken::new();
@@ -297,7 +314,7 @@ struct Family {
 }
 
 impl Family {
-    fn start(words: &[String]) -> std::io::Result<Self> {
+    fn start(words: &[String], environment: &Environment) -> std::io::Result<Self> {
         let [program, arguments @ ..] = words else {
             return Err(std::io::Error::other("the command line is empty"));
         };
@@ -312,10 +329,7 @@ impl Family {
         let started = Command::new(program)
             .args(arguments)
             .env_clear()
-            .envs(
-                KEPT.iter()
-                    .filter_map(|name| Some((name, std::env::var_os(name)?))),
-            )
+            .envs(environment.0.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

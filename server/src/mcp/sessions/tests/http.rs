@@ -256,7 +256,7 @@ fn modern(seen: &Seen) -> Option<Reply> {
 fn sessions(adjust: impl FnOnce(&mut McpConfig)) -> Sessions {
     let mut config = config();
     adjust(&mut config);
-    Sessions::start(&config).expect("sessions")
+    start(&config)
 }
 
 /// A server of 2025-11-25 whose tools do what `reply` says.
