@@ -8,53 +8,11 @@ cd "$(dirname "$0")/.."
 seconds=${1:-15}
 port=18080
 pg_port=15433
-target=${CARGO_TARGET_DIR:-target}
-server=$target/release/llmring-server
-work=$(mktemp -d)
-pids=()
-
-cleanup() {
-  for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
-  [ -d "$work/pg" ] && as_postgres "$pg_bin/pg_ctl" -D "$work/pg" -m immediate stop >/dev/null 2>&1 || true
-  wait 2>/dev/null || true
-  rm -rf "$work"
-}
-trap cleanup EXIT
-
-# PostgreSQL refuses to run as root.
-as_postgres() {
-  if [ "$(id -u)" = 0 ]; then runuser -u postgres -- "$@"; else "$@"; fi
-}
-
-start_postgres() {
-  pg_bin=$(dirname "$(ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null | sort -V | tail -1 || command -v initdb)")
-  [ "$(id -u)" = 0 ] && chown postgres "$work"
-  as_postgres "$pg_bin/initdb" -D "$work/pg" -A trust -U llmring >/dev/null
-  as_postgres "$pg_bin/pg_ctl" -D "$work/pg" -l "$work/pg.log" -w \
-    -o "-p $pg_port -k $work -c listen_addresses=127.0.0.1 -c max_connections=300" start >/dev/null
-  database=postgres://llmring@127.0.0.1:$pg_port/postgres
-}
-
-start_server() {
-  LLMRING_HOST=127.0.0.1 LLMRING_PORT=$port LLMRING_DATABASE_URL=$1 \
-    LLMRING_REGISTRY_BASE_URL=file://$PWD/tests/fixtures/registry/ "$server" 2>"$work/server.log" &
-  server_pid=$!
-  pids+=("$server_pid")
-  until curl -sf "127.0.0.1:$port/health" >/dev/null; do
-    kill -0 "$server_pid" || { cat "$work/server.log"; exit 1; }
-  done
-}
-
-stop_server() {
-  kill "$server_pid"
-  wait "$server_pid" || true
-}
+. benches/services.sh
 
 load() {
-  local connections=$1 name=$2 result
-  result=$(wrk -t 2 -c "$connections" -d "${seconds}s" -s benches/log.lua "http://127.0.0.1:$port/api/v1/log" | grep RESULT)
-  read -r _ rate p50 p99 failed <<<"$result"
-  printf '| %s | %s | %s | %s | %s | %s |\n' "$name" "$connections" "$rate" "$p50" "$p99" "$failed"
+  run_wrk "$1" log.lua "http://127.0.0.1:$port/api/v1/log"
+  printf '| %s | %s | %s | %s | %s | %s |\n' "$2" "$1" "$rate" "$p50" "$p99" "$failed"
 }
 
 single_rows() {
@@ -69,7 +27,6 @@ single_rows() {
   printf '| pgbench, one row a commit | %s | %s | %s | %s | 0 |\n' "$connections" "$rate" "$p50" "$p99"
 }
 
-cargo build --release -p llmring-server
 start_postgres
 
 echo "| what | connections | per second | p50 ms | p99 ms | failed |"

@@ -34,12 +34,6 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let connection = manager.get_connection();
-        if manager.get_database_backend() != DbBackend::Postgres {
-            connection
-                .execute_unprepared("DROP TABLE message_search; DROP TABLE conversation_search")
-                .await?;
-        }
         manager
             .drop_index(
                 Index::drop()
@@ -49,19 +43,14 @@ impl MigrationTrait for Migration {
             )
             .await?;
         for table in [
+            "message_search",
+            "conversation_search",
             "awaited_logs",
             "conversation_templates",
             "messages",
             "conversations",
         ] {
             manager.drop_table(Table::drop().table(table).to_owned()).await?;
-        }
-        if manager.get_database_backend() == DbBackend::Postgres {
-            connection
-                .execute_unprepared(
-                    "DROP FUNCTION search_words(uuid, text); DROP FUNCTION content_text(text)",
-                )
-                .await?;
         }
         Ok(())
     }
@@ -164,14 +153,28 @@ fn conversation_templates() -> TableCreateStatement {
         .to_owned()
 }
 
-/// A table of its own rather than a column of `usage_logs`: most rows never enter it, and it stays as small as a day's calls.
+/// A table of its own rather than a column of `usage_logs`: most rows never enter it, and it stays as small as a day's calls. Nothing is
+/// awaited for a conversation that is gone: its id is free then, for other projects too.
 fn awaited_logs() -> TableCreateStatement {
     Table::create()
         .table("awaited_logs")
+        .col(uuid("conversation_id"))
         .col(binary("call_sha256"))
         .col(uuid("usage_log_id"))
         .col(timestamp_with_time_zone("logged_at"))
-        .primary_key(Index::create().col("call_sha256").col("usage_log_id"))
+        .primary_key(
+            Index::create()
+                .col("conversation_id")
+                .col("call_sha256")
+                .col("usage_log_id"),
+        )
+        .foreign_key(
+            ForeignKey::create()
+                .name("awaited_logs_conversation")
+                .from("awaited_logs", "conversation_id")
+                .to("conversations", "id")
+                .on_delete(ForeignKeyAction::Cascade),
+        )
         .to_owned()
 }
 
@@ -219,59 +222,29 @@ fn indexes() -> Vec<IndexCreateStatement> {
     ]
 }
 
-/// The first 100,000 characters of a text are searched (a `tsvector` holds at most 1 MB). The project is a word of each text, so
-/// that a search reads one project's entries only. Punctuation separates words, as it does on SQLite.
-const POSTGRES_SEARCH: &str = r##"
-CREATE FUNCTION content_text(content text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
-    BEGIN
-        RETURN CASE jsonb_typeof(content::jsonb)
-            WHEN 'string' THEN content::jsonb #>> '{}'
-            ELSE (SELECT string_agg(piece #>> '{}', ' ') FROM (
-                SELECT jsonb_path_query(content::jsonb, 'strict $.**.text ? (@.type() == "string")') AS piece
-                UNION ALL
-                SELECT jsonb_path_query(content::jsonb, '$[*] ? (@.type() == "string")')) AS texts)
-        END;
-    EXCEPTION WHEN numeric_value_out_of_range THEN
-        -- JSON has smaller numbers than jsonb. Such a message is kept and not searched.
-        RETURN NULL;
-    END $$;
-CREATE FUNCTION search_words(project uuid, words text) RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN
-    to_tsvector('pg_catalog.simple'::regconfig,
-        'p' || replace(project::text, '-', '') || ' ' ||
-        translate(left(words, 100000), '!"#$%&''()*+,-./:;<=>?@[\]^_`{|}~', repeat(' ', 32)));
-ALTER TABLE conversations ADD COLUMN search tsvector
-    GENERATED ALWAYS AS (CASE WHEN title IS NOT NULL THEN search_words(project_id, title) END) STORED;
-ALTER TABLE messages ADD COLUMN search tsvector
-    GENERATED ALWAYS AS (CASE WHEN content IS NOT NULL THEN search_words(project_id, content_text(content)) END) STORED;
-CREATE INDEX conversations_search ON conversations USING gin (search);
-CREATE INDEX messages_search ON messages USING gin (search);
-"##;
+/// The words come from the server, which cuts them alike for both databases. The project is a word of each text, so that a search reads one
+/// project's entries only.
+const POSTGRES_SEARCH: &str = "
+CREATE TABLE conversation_search (
+    conversation_id uuid PRIMARY KEY REFERENCES conversations ON DELETE CASCADE,
+    words tsvector NOT NULL);
+CREATE TABLE message_search (
+    message_id uuid PRIMARY KEY REFERENCES messages ON DELETE CASCADE,
+    conversation_id uuid NOT NULL,
+    words tsvector NOT NULL);
+CREATE INDEX conversation_search_words ON conversation_search USING gin (words);
+CREATE INDEX message_search_words ON message_search USING gin (words);
+";
 
-/// The same, kept in step by triggers; the index holds no copy of the texts.
-const SQLITE_SEARCH: &str = r##"
-CREATE VIRTUAL TABLE conversation_search USING fts5(
-    project, words, content='', contentless_delete=1, tokenize='unicode61 remove_diacritics 0');
-CREATE VIRTUAL TABLE message_search USING fts5(
-    project, words, content='', contentless_delete=1, tokenize='unicode61 remove_diacritics 0');
-CREATE TRIGGER conversations_inserted AFTER INSERT ON conversations WHEN new.title IS NOT NULL BEGIN
-    INSERT INTO conversation_search (rowid, project, words)
-        VALUES (new.number, 'p' || lower(hex(new.project_id)), new.title);
-END;
-CREATE TRIGGER conversations_retitled AFTER UPDATE OF title ON conversations BEGIN
+/// The same; the index holds no copy of the words, and entries go by triggers. Its tokeniser cuts at ASCII punctuation alone, of which the
+/// words have none.
+const SQLITE_SEARCH: &str = "
+CREATE VIRTUAL TABLE conversation_search USING fts5(project, words, content='', contentless_delete=1, tokenize='ascii');
+CREATE VIRTUAL TABLE message_search USING fts5(project, words, content='', contentless_delete=1, tokenize='ascii');
+CREATE TRIGGER conversations_deleted AFTER DELETE ON conversations WHEN old.title IS NOT NULL BEGIN
     DELETE FROM conversation_search WHERE rowid = old.number;
-    INSERT INTO conversation_search (rowid, project, words)
-        SELECT new.number, 'p' || lower(hex(new.project_id)), new.title WHERE new.title IS NOT NULL;
-END;
-CREATE TRIGGER conversations_deleted AFTER DELETE ON conversations BEGIN
-    DELETE FROM conversation_search WHERE rowid = old.number;
-END;
-CREATE TRIGGER messages_inserted AFTER INSERT ON messages WHEN new.content IS NOT NULL BEGIN
-    INSERT INTO message_search (rowid, project, words)
-        SELECT new.number, 'p' || lower(hex(new.project_id)), substr(group_concat(atom, ' '), 1, 100000)
-        FROM json_tree(new.content)
-        WHERE type = 'text' AND (key IS NULL OR key = 'text' OR (path = '$' AND typeof(key) = 'integer'));
 END;
 CREATE TRIGGER messages_deleted AFTER DELETE ON messages WHEN old.content IS NOT NULL BEGIN
     DELETE FROM message_search WHERE rowid = old.number;
 END;
-"##;
+";

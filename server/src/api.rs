@@ -16,6 +16,7 @@ mod conversations;
 mod cors;
 mod docs;
 mod idempotency;
+mod mcp;
 mod page;
 mod problem;
 mod receipts;
@@ -40,6 +41,8 @@ enum Tag {
     Templates,
     /// Signed statements about calls, which anybody can verify.
     Receipts,
+    /// MCP servers, and what they offer.
+    Mcp,
     /// Models and their prices.
     Registry,
 }
@@ -52,6 +55,10 @@ type Apis = (
     templates::TemplatesApi,
     receipts::ReceiptsApi,
     receipts::PublicKeysApi,
+    mcp::ServersApi,
+    mcp::ToolsApi,
+    mcp::ResourcesApi,
+    mcp::PromptsApi,
     registry::RegistryApi,
 );
 
@@ -65,6 +72,10 @@ fn service() -> OpenApiService<Apis, ()> {
             templates::TemplatesApi,
             receipts::ReceiptsApi,
             receipts::PublicKeysApi,
+            mcp::ServersApi,
+            mcp::ToolsApi,
+            mcp::ResourcesApi,
+            mcp::PromptsApi,
             registry::RegistryApi,
         ),
         "LLMRing Server",

@@ -12,6 +12,8 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::conversations::Conversations;
 use crate::keys::Keys;
+use crate::mcp::Mcp;
+use crate::mcp::secrets::{SecretKeyError, SecretKeys};
 use crate::outbound::{EgressPolicy, Outbound, OutboundError, Timeouts};
 use crate::receipts::Receipts;
 use crate::registry::Registry;
@@ -67,6 +69,7 @@ struct Parts {
     conversations: Conversations,
     templates: Templates,
     receipts: Receipts,
+    mcp: Mcp,
     metrics: Metrics,
 }
 
@@ -79,6 +82,9 @@ pub enum StartError {
     /// The database cannot be used as it is.
     #[error(transparent)]
     Schema(#[from] SchemaError),
+    /// The keys of secrets cannot be had.
+    #[error(transparent)]
+    SecretKeys(#[from] SecretKeyError),
     /// The cache cannot be set up.
     #[error(transparent)]
     Cache(#[from] CacheError),
@@ -139,7 +145,12 @@ impl App {
             receipts.clone(),
             &config.conversations,
         );
-        let templates = Templates::new(storage.clone(), clock, conversations.clone());
+        let templates = Templates::new(storage.clone(), clock.clone(), conversations.clone());
+        let secrets = SecretKeys::open(&config.secrets, &config.database.location)?;
+        let mcp = Mcp::new(storage.clone(), clock, secrets, &config.definitions);
+        if let Err(error) = mcp.warn_of_unreadable_secrets().await {
+            tracing::warn!(%error, "whether the stored secrets can be read was not found out");
+        }
         Ok(Self(Arc::new(Parts {
             config,
             storage,
@@ -150,6 +161,7 @@ impl App {
             conversations,
             templates,
             receipts,
+            mcp,
             metrics,
         })))
     }
@@ -220,6 +232,10 @@ impl App {
 
     pub(crate) fn receipts(&self) -> &Receipts {
         &self.0.receipts
+    }
+
+    pub(crate) fn mcp(&self) -> &Mcp {
+        &self.0.mcp
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

@@ -1,8 +1,9 @@
-//! The command line: `serve` (the default), `migrate`, `keys`, `receipts`, `openapi`.
+//! The command line: `serve` (the default), `migrate`, `keys`, `receipts`, `secrets`, `openapi`.
 
 mod keys;
 mod migrate;
 mod receipts;
+mod secrets;
 mod serve;
 
 use std::collections::HashMap;
@@ -28,6 +29,11 @@ pub(crate) fn run() -> Outcome {
     {
         return outcome;
     }
+    if name == "secrets"
+        && let Some(outcome) = secrets::run_alone(arguments)
+    {
+        return outcome;
+    }
     let config = Config::from_settings(&settings)?;
     llmring_server::telemetry::start_logging(&settings)?;
     let runtime = tokio::runtime::Runtime::new()?;
@@ -36,6 +42,7 @@ pub(crate) fn run() -> Outcome {
             "migrate" => migrate::run(arguments, config).await,
             "keys" => keys::run(arguments, config).await,
             "receipts" => receipts::run(config).await,
+            "secrets" => secrets::run(config).await,
             _ => serve::run(config).await,
         }
     })
@@ -54,6 +61,7 @@ fn command() -> Command {
         .subcommand(migrate::command())
         .subcommand(keys::command())
         .subcommand(receipts::command())
+        .subcommand(secrets::command())
         .subcommand(Command::new("openapi").about("Print the OpenAPI document"))
 }
 

@@ -14,9 +14,11 @@ use std::time::Duration;
 use receipt::{KeyRing, KeyRingError, SigningKey, VerifyingKey, read_key_set};
 use url::Url;
 
+use crate::mcp::secrets::{PREVIOUS_SECRET_KEYS, SECRET_KEY, SecretKey};
+
 pub use mcp::McpConfig;
 pub(crate) use mcp::{
-    EGRESS, MAX_DISCOVERY_BYTES, MAX_ITEMS, MAX_MESSAGE_BYTES, MAX_NOTIFICATIONS, MAX_PAGES, STDIO_ALLOW,
+    EGRESS, MAX_DISCOVERY_BYTES, MAX_DEFINITIONS, MAX_MESSAGE_BYTES, MAX_NOTIFICATIONS, MAX_PAGES, STDIO_ALLOW,
 };
 pub use settings::{SETTINGS, Setting, Settings, Source};
 
@@ -48,6 +50,10 @@ pub struct Config {
     pub mcp: McpConfig,
     /// The keys that sign and verify receipts.
     pub receipt_keys: KeyRing,
+    /// The keys that encrypt the secrets of MCP servers.
+    pub secrets: SecretsConfig,
+    /// What MCP servers offer.
+    pub definitions: DefinitionsConfig,
     /// HTTP limits.
     pub http: HttpConfig,
 }
@@ -166,11 +172,33 @@ pub enum LoggingLevel {
     Full,
 }
 
+/// The keys that encrypt the secrets of MCP servers. On SQLite a file beside the database has another.
+#[derive(Clone, Debug, Default)]
+pub struct SecretsConfig {
+    /// Encrypts and decrypts.
+    pub current: Option<SecretKey>,
+    /// Decrypt what was encrypted under them.
+    pub previous: Vec<SecretKey>,
+}
+
+/// Definitions of tools, resources and prompts.
+#[derive(Clone, Debug)]
+pub struct DefinitionsConfig {
+    /// Whether a tool that changed has to be approved before it is executed.
+    pub pin_tools: bool,
+    /// Most entries in each list of one server.
+    pub max_count: usize,
+    /// Largest definition, as JSON text.
+    pub max_bytes: usize,
+}
+
 /// HTTP limits.
 #[derive(Clone, Debug)]
 pub struct HttpConfig {
     /// Largest request body.
     pub max_body_bytes: usize,
+    /// Largest file with a conversation that is put back.
+    pub max_import_bytes: usize,
     /// Longest time for one request.
     pub request_timeout: Duration,
     /// Longest wait for accepted requests when stopping.
@@ -227,8 +255,15 @@ impl Config {
             conversations: conversations(settings)?,
             mcp: mcp::mcp(settings, host, auth_mode)?,
             receipt_keys: receipt_keys(settings)?,
+            secrets: secrets(settings)?,
+            definitions: DefinitionsConfig {
+                pin_tools: boolean(settings, "LLMRING_MCP_PIN_TOOLS")?,
+                max_count: size(settings, "LLMRING_MCP_MAX_DEFINITIONS", 1, 1_000_000)?,
+                max_bytes: size(settings, "LLMRING_MCP_MAX_DEFINITION_BYTES", 1024, 1 << 30)?,
+            },
             http: HttpConfig {
                 max_body_bytes: size(settings, "LLMRING_MAX_BODY_BYTES", 1024, 1 << 30)?,
+                max_import_bytes: size(settings, "LLMRING_MAX_IMPORT_BYTES", 1024, 1 << 30)?,
                 request_timeout: seconds(settings, "LLMRING_REQUEST_TIMEOUT", 1)?,
                 shutdown_timeout: seconds(settings, "LLMRING_SHUTDOWN_TIMEOUT", 0)?,
                 cors_origins: cors_origins(settings)?,
@@ -435,6 +470,27 @@ fn receipt_keys(settings: &Settings) -> Result<KeyRing, ConfigError> {
     })
 }
 
+/// No refusal shows a key.
+fn secrets(settings: &Settings) -> Result<SecretsConfig, ConfigError> {
+    let key = |variable: &'static str, text: &str| {
+        SecretKey::from_base64(text).map_err(|error| ConfigError {
+            variable,
+            problem: error.to_string(),
+        })
+    };
+    let current = settings.get(SECRET_KEY).map(|text| key(SECRET_KEY, text));
+    let previous = settings
+        .get(PREVIOUS_SECRET_KEYS)
+        .unwrap_or_default()
+        .split([',', ' '])
+        .filter(|text| !text.is_empty())
+        .map(|text| key(PREVIOUS_SECRET_KEYS, text));
+    Ok(SecretsConfig {
+        current: current.transpose()?,
+        previous: previous.collect::<Result<_, _>>()?,
+    })
+}
+
 fn cors_origins(settings: &Settings) -> Result<Vec<String>, ConfigError> {
     const VARIABLE: &str = "LLMRING_CORS_ORIGINS";
     settings
@@ -557,6 +613,11 @@ mod tests {
             ("LLMRING_MESSAGE_LOGGING_LEVEL", "some"),
             ("LLMRING_MESSAGE_RETENTION_DAYS", "-1"),
             ("LLMRING_MESSAGE_RETENTION", "sometimes"),
+            ("LLMRING_SECRET_KEY", "hush"),
+            ("LLMRING_SECRET_KEY_PREVIOUS", "hush,hush"),
+            ("LLMRING_MCP_PIN_TOOLS", "perhaps"),
+            ("LLMRING_MCP_MAX_DEFINITIONS", "0"),
+            ("LLMRING_MCP_MAX_DEFINITION_BYTES", "1"),
         ] {
             let error = config(&[(variable, value)]).expect_err(variable);
             assert!(error.starts_with(variable), "{error}");

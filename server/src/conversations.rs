@@ -5,7 +5,9 @@
 mod log;
 mod message;
 mod query;
+mod reading;
 mod retention;
+mod search;
 mod transfer;
 
 use std::sync::Arc;
@@ -14,13 +16,15 @@ use chrono::{DateTime, Utc};
 use entity::ids::ProjectId;
 use entity::{conversation, message as stored_message, usage_log};
 use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter};
+use sea_orm::{
+    ColumnTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter, UpdateMany, Value,
+};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::clock::{Clock, new_id};
 use crate::config::{ConversationsConfig, LoggingLevel};
-use crate::error::{Error, Result, Violation};
+use crate::error::{Error, Result, Violation, refuse};
 use crate::receipts::Receipts;
 use crate::storage::Storage;
 use crate::usage::{MAX_TEXT_CHARS, Usage, refusal};
@@ -146,13 +150,17 @@ pub(crate) fn check_sampling(found: &mut Vec<Violation>, temperature: Option<f64
     }
 }
 
-/// The request's violations, if there are any.
-pub(crate) fn refuse(violations: Vec<Violation>) -> Result<()> {
-    if violations.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::Invalid(violations))
-    }
+/// Sets the columns that there is a value for.
+pub(crate) fn set_present<E: EntityTrait>(
+    update: UpdateMany<E>,
+    values: impl IntoIterator<Item = (E::Column, Option<Value>)>,
+) -> UpdateMany<E> {
+    values
+        .into_iter()
+        .filter_map(|(column, value)| Some((column, value?)))
+        .fold(update, |update, (column, value)| {
+            update.col_expr(column, Expr::value(value))
+        })
 }
 
 fn no_conversation(id: impl ToString) -> Error {
@@ -193,7 +201,7 @@ impl Conversations {
     }
 
     /// [`Error::Refused`] unless conversations are recorded.
-    fn must_track(&self) -> Result<()> {
+    pub(crate) fn must_track(&self) -> Result<()> {
         if self.config.tracking {
             Ok(())
         } else {
@@ -253,25 +261,27 @@ impl Conversations {
             max_tokens,
             project_id,
         } = fields;
-        let mut update = of(project, id).col_expr(Column::UpdatedAt, Expr::value(self.clock.now()));
-        for (column, text) in [
-            (Column::Title, title),
-            (Column::SystemPrompt, system_prompt),
-            (Column::ModelAlias, model_alias),
-            (Column::CallerProjectId, project_id),
-        ] {
-            if let Some(text) = text {
-                update = update.col_expr(column, Expr::value(text));
-            }
+        let retitled = title.is_some();
+        let update = of(project, id).col_expr(Column::UpdatedAt, conversation::updated(self.clock.now()));
+        let update = set_present(
+            update,
+            [
+                (Column::Title, title.map(Value::from)),
+                (Column::SystemPrompt, system_prompt.map(Value::from)),
+                (Column::ModelAlias, model_alias.map(Value::from)),
+                (Column::Temperature, temperature.map(Value::from)),
+                (Column::MaxTokens, max_tokens.map(Value::from)),
+                (Column::CallerProjectId, project_id.map(Value::from)),
+            ],
+        );
+        let transaction = self.storage.begin().await?;
+        let changed = update.exec_with_returning(&transaction).await?;
+        let changed = changed.into_iter().next().ok_or_else(|| no_conversation(id))?;
+        if retitled {
+            search::index_title(&transaction, &changed).await?;
         }
-        if let Some(temperature) = temperature {
-            update = update.col_expr(Column::Temperature, Expr::value(temperature));
-        }
-        if let Some(max_tokens) = max_tokens {
-            update = update.col_expr(Column::MaxTokens, Expr::value(max_tokens));
-        }
-        let changed = update.exec_with_returning(self.storage.writer()).await?;
-        changed.into_iter().next().ok_or_else(|| no_conversation(id))
+        transaction.commit().await?;
+        Ok(changed)
     }
 
     /// Removes a conversation with its messages. Usage rows stay.
@@ -345,17 +355,43 @@ impl Conversations {
             self.one(project, id).await?;
             return Ok(Vec::new());
         }
-        let now = self.clock.now();
         let transaction = self.storage.begin().await?;
+        let rows = self.append_at(level, &transaction, project, id, messages).await?;
+        transaction.commit().await?;
+        Ok(rows)
+    }
+
+    /// Adds messages that the server itself made, as far as the server's level keeps them, in a transaction of the caller's.
+    pub(crate) async fn append_in(
+        &self,
+        transaction: &DatabaseTransaction,
+        project: ProjectId,
+        id: Uuid,
+        messages: Vec<NewMessage>,
+    ) -> Result<Vec<stored_message::Model>> {
+        match self.level(None) {
+            LoggingLevel::None => Ok(Vec::new()),
+            level => self.append_at(level, transaction, project, id, messages).await,
+        }
+    }
+
+    async fn append_at(
+        &self,
+        level: LoggingLevel,
+        transaction: &DatabaseTransaction,
+        project: ProjectId,
+        id: Uuid,
+        messages: Vec<NewMessage>,
+    ) -> Result<Vec<stored_message::Model>> {
+        let now = self.clock.now();
         let added = Added {
             messages: messages.len(),
             tokens: Tokens::of(&messages),
             call: None,
         };
-        let conversation = grow(&transaction, project, id, &added, now).await?;
+        let conversation = grow(transaction, project, id, &added, now).await?;
         let rows = message::rows(&conversation, messages, level, now);
-        message::insert(&transaction, &rows).await?;
-        transaction.commit().await?;
+        message::insert(transaction, &rows).await?;
         Ok(rows)
     }
 }
@@ -410,7 +446,7 @@ async fn grow(
     now: DateTime<Utc>,
 ) -> Result<conversation::Model> {
     use conversation::Column;
-    let mut update = of(project, id).col_expr(Column::UpdatedAt, Expr::value(now));
+    let mut update = of(project, id).col_expr(Column::UpdatedAt, conversation::updated(now));
     for (column, sum) in added.sums() {
         if sum != 0 {
             update = update.col_expr(column, Expr::col(column).add(sum));
@@ -424,16 +460,16 @@ async fn grow(
 }
 
 /// An update of one conversation of the project.
-fn of(project: ProjectId, id: Uuid) -> sea_orm::UpdateMany<conversation::Entity> {
+fn of(project: ProjectId, id: Uuid) -> UpdateMany<conversation::Entity> {
     conversation::Entity::update_many()
         .filter(conversation::Column::ProjectId.eq(project))
         .filter(conversation::Column::Id.eq(id))
 }
 
 async fn insert(transaction: &DatabaseTransaction, begun: conversation::Model) -> Result<()> {
-    conversation::Entity::insert(begun.into_active_model())
+    conversation::Entity::insert(begun.clone().into_active_model())
         .exec_without_returning(transaction)
         .await
         .map_err(refusal)?;
-    Ok(())
+    Ok(search::index_title(transaction, &begun).await?)
 }

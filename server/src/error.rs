@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::{DbErr, RuntimeErr};
 
 /// The result of a domain operation.
@@ -124,6 +125,30 @@ impl From<DbErr> for Error {
             Self::Database(error)
         }
     }
+}
+
+/// [`Error::Invalid`] when there are violations.
+pub(crate) fn refuse(violations: Vec<Violation>) -> Result<()> {
+    if violations.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Invalid(violations))
+    }
+}
+
+/// What the database itself answered to a statement, where it did.
+pub(crate) fn database_answer(error: &DbErr) -> Option<&dyn DatabaseError> {
+    match error {
+        DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error)) => {
+            error.as_database_error()
+        }
+        _ => None,
+    }
+}
+
+/// Whether it answered with this SQLSTATE (appendix A of PostgreSQL's manual).
+pub(crate) fn has_sqlstate(error: &DbErr, state: &str) -> bool {
+    database_answer(error).is_some_and(|answer| answer.code().is_some_and(|code| code == state))
 }
 
 /// Whether the database is away, as opposed to refusing a statement.

@@ -11,6 +11,7 @@ mod selection;
 mod single;
 mod stored;
 mod summary;
+mod turns;
 
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::clock::{Clock, new_id};
-use crate::error::{Error, Result, Violation};
+use crate::error::{Error, Result, Violation, refuse};
 use crate::storage::Storage;
 use crate::usage::Page;
 
@@ -32,6 +33,10 @@ pub use published::{FetchKeysError, fetch_public_keys};
 pub use selection::{MAX_SELECTED_IDS, Selection};
 pub use stored::MAX_RECEIPT_BYTES;
 pub use summary::{Share, Summary};
+use turns::Turns;
+
+/// Members that say which logs the signer counted: nobody else can vouch for that.
+const CERTIFYING: [&str; 3] = ["receipt_type", "batch_summary", "log_id"];
 
 /// The receipts of all projects.
 #[derive(Clone, Debug)]
@@ -39,6 +44,7 @@ pub struct Receipts {
     storage: Storage,
     clock: Clock,
     keys: Arc<KeyRing>,
+    turns: Turns,
 }
 
 /// What the caller adds to a receipt that certifies logs.
@@ -86,6 +92,7 @@ impl Receipts {
             storage,
             clock,
             keys: Arc::new(keys),
+            turns: Turns::default(),
         }
     }
 
@@ -150,12 +157,19 @@ impl Receipts {
         self.insert(project, receipt).await
     }
 
-    /// Signs and stores a receipt of the caller's; `id`, `timestamp` and `key_id` are added where they are absent.
+    /// Signs and stores a receipt of the caller's; `id`, `timestamp` and `key_id` are added where they are absent. Unknown members are
+    /// kept; those by which this server says that it certified logs are refused.
     pub async fn issue(&self, project: ProjectId, text: &[u8]) -> Result<Receipt> {
-        self.require_signing_key()?;
-        let mut members = json::read_object(text).map_err(|error| Error::Refused(error.to_string()))?;
         let now = self.clock.now();
-        let absent = |members: &Map<String, Value>, name| members.get(name).is_none_or(Value::is_null);
+        self.require_signing_key(now)?;
+        let mut members = json::read_object(text).map_err(|error| Error::Refused(error.to_string()))?;
+        let absent = |members: &Map<String, Value>, name: &str| members.get(name).is_none_or(Value::is_null);
+        let violations: Vec<Violation> = CERTIFYING
+            .into_iter()
+            .filter(|name| !absent(&members, name))
+            .map(|name| Violation::body(&[name], "is for the server to say, of logs that it certified"))
+            .collect();
+        refuse(violations)?;
         let dated_here = absent(&members, "timestamp");
         if dated_here {
             let now = now.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
@@ -235,14 +249,19 @@ impl Receipts {
         })
     }
 
-    /// The usage logs that a receipt certifies, in the order of their ids: the order in which they are hashed.
+    /// The usage logs that a receipt certifies, in the order of their ids: the order in which they are hashed. The receipt is checked as by
+    /// [`Receipts::get`], and all its links against what it says.
     pub async fn logs(&self, project: ProjectId, id: &str, page: Page) -> Result<Part<usage_log::Model>> {
-        self.row(project, id).await?;
-        let links = || receipt_log::Entity::of(project).filter(receipt_log::Column::ReceiptId.eq(id));
+        let row = self.row(project, id).await?;
+        let receipt = stored::checked(&row, &self.keys)?;
         let snapshot = self.storage.snapshot().await?;
-        let total = links().count(&snapshot).await?;
+        let linked = links::digest(&snapshot, project, id).await?;
+        if let Some(reason) = linked.contradicts(&row, &receipt) {
+            return Err(stored::tampered(&row, reason));
+        }
         // Two short queries: one that pages through the logs themselves reads all of them for each page.
-        let ids: Vec<Uuid> = links()
+        let ids: Vec<Uuid> = receipt_log::Entity::of(project)
+            .filter(receipt_log::Column::ReceiptId.eq(id))
             .select_only()
             .column(receipt_log::Column::LogId)
             .order_by_asc(receipt_log::Column::LogId)
@@ -257,7 +276,10 @@ impl Receipts {
             .all(&snapshot)
             .await?;
         snapshot.rollback().await?;
-        Ok(Part { entries, total })
+        Ok(Part {
+            entries,
+            total: linked.count,
+        })
     }
 
     /// The usage logs that no receipt certifies, newest first.
@@ -288,42 +310,42 @@ impl Receipts {
     /// Issues a receipt that certifies the selected logs, and links it to them, in one transaction.
     ///
     /// The logs are picked by one statement; everything the receipt says is computed from what that statement linked. A project's
-    /// calls wait for each other, so that two of them never pick the same uncertified log.
+    /// calls wait for each other, so that two of them never pick the same uncertified log; one that waits too long is [`Error::Busy`].
     pub async fn generate(
         &self,
         project: ProjectId,
         selection: &Selection,
         note: Note,
     ) -> Result<Certificate> {
-        self.require_signing_key()?;
-        let transaction = self.storage.begin().await?;
-        links::lock(&transaction, project).await?;
-        selection.refuse_unknown(&transaction, project).await?;
+        self.require_signing_key(self.clock.now())?;
+        let turn = self.turns.take(&self.storage, project).await?;
+        let transaction = &turn.transaction;
+        selection.refuse_unknown(transaction, project).await?;
         let now = self.clock.now();
         let id = receipt_id(now);
-        let certified = links::pick(&transaction, project, &id, selection).await?;
+        let certified = links::pick(transaction, project, &id, selection).await?;
         let members = match certified {
             0 => return Err(nothing_selected()),
             1 => {
                 let log = usage_log::Entity::of(project)
                     .filter(selection::certified_by(project, &id))
-                    .one(&transaction)
+                    .one(transaction)
                     .await?
                     .ok_or_else(nothing_selected)?;
                 single::members(id.clone(), now, &log, note)?
             }
             _ => {
-                let summary = Summary::of(&transaction, project, selection::certified_by(project, &id))
+                let summary = Summary::of(transaction, project, selection::certified_by(project, &id))
                     .await?
                     .ok_or_else(nothing_selected)?;
-                let digest = links::digest(&transaction, project, &id).await?;
+                let digest = links::digest(transaction, project, &id).await?;
                 summary.into_receipt(id.clone(), now, digest, note).into_members()
             }
         };
         let receipt = self.keys.sign(members).map_err(unsigned)?;
         let row = stored::row(project, &receipt, Some(certified), now)?;
-        stored::insert(&transaction, row).await?;
-        transaction.commit().await?;
+        stored::insert(transaction, row).await?;
+        turn.commit().await?;
         Ok(Certificate { receipt, certified })
     }
 
@@ -362,11 +384,17 @@ impl Receipts {
         audit::run(&self.storage, &self.keys, report).await
     }
 
-    fn require_signing_key(&self) -> Result<()> {
-        if self.keys.can_sign() {
+    /// A key signs within its window only, whatever time the receipt is to bear: its holder promised to be done with it by then.
+    fn require_signing_key(&self, now: DateTime<Utc>) -> Result<()> {
+        let key = self
+            .current_key()
+            .filter(|_| self.keys.can_sign())
+            .ok_or_else(|| unsigned(SignError::NoSigningKey))?;
+        if key.window().contains(now) {
             Ok(())
         } else {
-            Err(unsigned(SignError::NoSigningKey))
+            let key_id = key.id().to_owned();
+            Err(unsigned(SignError::OutsideWindow { key_id }))
         }
     }
 }

@@ -11,15 +11,16 @@ use entity::ids::ProjectId;
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
+    UpdateMany, Value,
 };
 use uuid::Uuid;
 
 use crate::clock::{Clock, new_id};
 use crate::conversations::{
     ConversationFields, Conversations, DEFAULT_TEMPERATURE, MAX_TITLE_CHARS, check_length, check_sampling,
-    refuse,
+    set_present,
 };
-use crate::error::{Error, Result, Violation};
+use crate::error::{Error, Result, Violation, refuse};
 use crate::storage::Storage;
 use crate::usage::{MAX_TEXT_CHARS, Page};
 
@@ -171,28 +172,21 @@ impl Templates {
             created_by,
             is_active,
         } = fields;
-        let mut update = of(project, id).col_expr(Column::UpdatedAt, Expr::value(self.clock.now()));
-        for (column, text) in [
-            (Column::Name, name),
-            (Column::Description, description),
-            (Column::SystemPrompt, system_prompt),
-            (Column::Model, model),
-            (Column::ToolConfig, tool_config),
-            (Column::CreatedBy, created_by),
-        ] {
-            if let Some(text) = text {
-                update = update.col_expr(column, Expr::value(text));
-            }
-        }
-        if let Some(temperature) = temperature {
-            update = update.col_expr(Column::Temperature, Expr::value(temperature));
-        }
-        if let Some(max_tokens) = max_tokens {
-            update = update.col_expr(Column::MaxTokens, Expr::value(max_tokens));
-        }
-        if let Some(is_active) = is_active {
-            update = update.col_expr(Column::IsActive, Expr::value(is_active));
-        }
+        let update = of(project, id).col_expr(Column::UpdatedAt, Expr::value(self.clock.now()));
+        let update = set_present(
+            update,
+            [
+                (Column::Name, name.map(Value::from)),
+                (Column::Description, description.map(Value::from)),
+                (Column::SystemPrompt, system_prompt.map(Value::from)),
+                (Column::Model, model.map(Value::from)),
+                (Column::Temperature, temperature.map(Value::from)),
+                (Column::MaxTokens, max_tokens.map(Value::from)),
+                (Column::ToolConfig, tool_config.map(Value::from)),
+                (Column::CreatedBy, created_by.map(Value::from)),
+                (Column::IsActive, is_active.map(Value::from)),
+            ],
+        );
         let changed = update.exec_with_returning(self.storage.writer()).await?;
         changed.into_iter().next().ok_or_else(|| no_template(id))
     }
@@ -301,7 +295,7 @@ impl Templates {
 }
 
 /// An update of one template of the project.
-fn of(project: ProjectId, id: Uuid) -> sea_orm::UpdateMany<Entity> {
+fn of(project: ProjectId, id: Uuid) -> UpdateMany<Entity> {
     Entity::update_many()
         .filter(Column::ProjectId.eq(project))
         .filter(Column::Id.eq(id))

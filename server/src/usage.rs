@@ -35,6 +35,7 @@ pub use ledger::IdempotencyKey;
 pub use period::{DateBound, DateRange, Grouping, Zone};
 pub use query::{LogFilter, Page};
 pub use report::{CallReport, MAX_TEXT_CHARS};
+pub(crate) use sql::is_overflow;
 pub use stats::{Statistics, Sums};
 
 /// How long a report waits for the registry's very first copy.

@@ -3,6 +3,7 @@
 //! [`Body`] reads a request strictly: malformed text and duplicate members (RFC 8259 section 4 leaves their meaning open) are 400,
 //! what breaks a rule of the type is 422 and says where. [`Answer`] writes with serde, so that exact numbers stay exact.
 
+mod objects;
 mod strict;
 
 use std::marker::PhantomData;
@@ -22,6 +23,7 @@ use serde::de::DeserializeOwned;
 use super::problem::Problem;
 use crate::app::App;
 use crate::error::Violation;
+use objects::Objects;
 
 /// A JSON request body of type `T`.
 #[derive(Debug)]
@@ -96,6 +98,44 @@ fn expect_json(request: &Request) -> Result<(), ContentTypeError> {
     }
 }
 
+/// A JSON request body of type `T`, or none at all.
+#[derive(Debug)]
+pub(crate) struct OptionalBody<T>(pub(crate) Option<T>);
+
+impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for OptionalBody<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        Some(MetaRequest {
+            description: None,
+            content: vec![MetaMediaType {
+                content_type: "application/json",
+                schema: T::schema_ref(),
+            }],
+            required: false,
+        })
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _options: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let text = bytes(request, body).await?;
+        if text.is_empty() {
+            return Ok(Self(None));
+        }
+        expect_json(request)?;
+        Ok(Self(Some(read(&text)?)))
+    }
+}
+
 /// A JSON request body that is described as a `T` and handed on unread, for a reader that is stricter than [`Body`]'s.
 #[derive(Debug)]
 pub(crate) struct Unread<T> {
@@ -140,7 +180,7 @@ impl<'a, T: Type> ApiExtractor<'a> for Unread<T> {
 pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     strict::check(bytes)?;
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+    serde_path_to_error::deserialize(Objects(&mut deserializer)).map_err(|error| {
         let mut at: Vec<String> = error
             .path()
             .iter()

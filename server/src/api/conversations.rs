@@ -2,6 +2,7 @@
 
 mod jsonl;
 mod log;
+mod streamed;
 pub(super) mod wire;
 
 use poem::Request;
@@ -17,6 +18,7 @@ use crate::app::App;
 use crate::usage::Page;
 use jsonl::{Export, Import};
 use log::{LogConversationRequest, LogConversationResponse};
+use streamed::Streamed;
 use wire::{
     Conversation, ConversationRequest, Deleted, Message, MessageRequest, MessagesRequest, OldMessages,
 };
@@ -50,7 +52,8 @@ impl ConversationsApi {
         /// After this many.
         #[oai(validator(maximum(value = "9007199254740991")))]
         offset: Query<Option<u64>>,
-        /// Those whose title or messages have all these words. Of each message the first 100,000 characters are searched.
+        /// Those whose title or messages have all these words: runs of letters and digits in either case, and Chinese and Japanese
+        /// characters one by one. Of each message the first 100,000 characters are searched.
         q: Query<Option<String>>,
     ) -> Result<Answer<Vec<Conversation>>, Problem> {
         let page = Page {
@@ -85,7 +88,8 @@ impl ConversationsApi {
 
     /// Put back an exported conversation
     ///
-    /// All of it or nothing. Ids are kept where they are free.
+    /// All of it or nothing. Ids are kept where they are free: an id is one conversation's or message's, whoever has it. So whether an id was
+    /// kept tells whether it is in use somewhere, which helps nobody to guess one: a UUIDv7 has 74 random bits.
     #[oai(path = "/import", method = "post", operation_id = "import_conversation")]
     async fn import(
         &self,
@@ -138,15 +142,16 @@ impl ConversationsApi {
         /// At most this many; 100 when absent.
         #[oai(validator(minimum(value = "1"), maximum(value = "1000")))]
         message_limit: Query<Option<u64>>,
-    ) -> Result<Answer<Conversation>, Problem> {
+    ) -> Result<Streamed<Conversation>, Problem> {
         let conversations = App::of(request).conversations();
         let (project, id) = (caller.project, conversation_id.0);
         if include_messages.0 == Some(false) {
-            return Ok(Answer(conversations.one(project, id).await?.into()));
+            let row = conversations.one(project, id).await?;
+            return Ok(Streamed::without_messages(&row.into())?);
         }
         let most = message_limit.0.unwrap_or(100);
         let (row, messages) = conversations.one_with_messages(project, id, most).await?;
-        Ok(Answer(Conversation::with_messages(row, messages)?))
+        Ok(Streamed::with_messages(&row.into(), messages).await?)
     }
 
     /// Change a conversation
@@ -212,17 +217,16 @@ impl ConversationsApi {
         /// After this many.
         #[oai(validator(maximum(value = "9007199254740991")))]
         offset: Query<Option<u64>>,
-    ) -> Result<Answer<Vec<Message>>, Problem> {
+    ) -> Result<Streamed<Vec<Message>>, Problem> {
         let page = Page {
             limit: limit.0.unwrap_or(100),
             offset: offset.0.unwrap_or(0),
         };
         let conversations = App::of(request).conversations();
-        let rows = conversations
+        let messages = conversations
             .messages(caller.project, conversation_id.0, page)
             .await?;
-        let messages = rows.into_iter().map(Message::try_from);
-        Ok(Answer(messages.collect::<Result<_, _>>()?))
+        Ok(Streamed::array(messages).await?)
     }
 
     /// Add a message

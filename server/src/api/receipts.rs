@@ -65,7 +65,8 @@ impl ReceiptsApi {
 
     /// Sign and store a receipt
     ///
-    /// The members are signed as they are sent, unknown ones included. `id` and `timestamp` are added when they are absent.
+    /// The members are signed as they are sent, unknown ones included. `id` and `timestamp` are added when they are absent. `receipt_type`,
+    /// `batch_summary` and `log_id` are refused: they say that the server certified logs.
     #[oai(path = "/issue", method = "post", operation_id = "issue_receipt")]
     async fn issue(
         &self,

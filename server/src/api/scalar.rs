@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike, SecondsFormat, Utc};
 use entity::usd::Usd;
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
 use poem_openapi::types::{ParseError, ParseFromJSON, ParseResult, ToJSON, Type};
@@ -161,11 +161,22 @@ impl Visitor<'_> for WholeNumber {
 }
 
 /// An instant: RFC 3339 in UTC with `Z`, to the microsecond.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Timestamp(pub(crate) DateTime<Utc>);
 
 scalar!(Timestamp, MetaSchema::new_with_format("string", "date-time"));
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let instant = DateTime::<Utc>::deserialize(deserializer)?;
+        // An offset may take it across: RFC 3339 has no words for what is outside (section 1).
+        if (0..=9999).contains(&instant.year()) {
+            Ok(Self(instant))
+        } else {
+            Err(D::Error::custom("must be between the years 0 and 9999 in UTC"))
+        }
+    }
+}
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -211,6 +222,32 @@ impl<'de> Deserialize<'de> for JsonObject {
         } else {
             Err(D::Error::custom("must be an object"))
         }
+    }
+}
+
+/// A JSON object of the caller's that holds secrets: nothing of it shows in `Debug`.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct SecretObject(JsonObject);
+
+scalar!(
+    SecretObject,
+    schema(
+        "object",
+        "Any JSON object. Secrets in it are encrypted at rest and masked in answers."
+    )
+);
+
+impl fmt::Debug for SecretObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretObject(…)")
+    }
+}
+
+impl SecretObject {
+    /// The members.
+    pub(crate) fn members(&self) -> serde_json::Result<serde_json::Map<String, Value>> {
+        serde_json::from_str(self.0.get())
     }
 }
 
@@ -291,6 +328,11 @@ impl JsonObjects {
     /// The text.
     pub(crate) fn into_text(self) -> String {
         Box::<str>::from(self.0).into_string()
+    }
+
+    /// The objects.
+    pub(crate) fn values(&self) -> serde_json::Result<Vec<Value>> {
+        serde_json::from_str(self.0.get())
     }
 
     /// Whether `text`, which is JSON, is an array of objects.

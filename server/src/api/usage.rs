@@ -1,6 +1,8 @@
 //! `/api/v1`: logging usage, reading it back, statistics.
 
+mod cost;
 mod csv;
+mod stats;
 mod wire;
 
 use poem::http::header;
@@ -18,7 +20,9 @@ use super::problem::Problem;
 use super::{Tag, idempotency};
 use crate::app::App;
 use crate::usage::{DateRange, Grouping, LogFilter, Page, Zone};
-use wire::{CostExplanation, GroupBy, LogFormat, LogRequest, LogResponse, LogsRequest, Stats};
+use cost::CostExplanation;
+use stats::{GroupBy, Stats};
+use wire::{LogFormat, LogRequest, LogResponse, LogsRequest};
 
 pub(super) use wire::UsageLog;
 

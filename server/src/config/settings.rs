@@ -181,6 +181,12 @@ pub const SETTINGS: &[Setting] = &[
         "Largest request body",
     ),
     setting(
+        "LLMRING_MAX_IMPORT_BYTES",
+        "BYTES",
+        Some("134217728"),
+        "Largest file of a conversation that is imported; it is in memory while it is stored",
+    ),
+    setting(
         "LLMRING_MAX_METADATA_BYTES",
         "BYTES",
         Some("65536"),
@@ -239,6 +245,36 @@ pub const SETTINGS: &[Setting] = &[
         "MODE",
         Some("manual"),
         "`manual`: old messages are deleted when asked for; `auto`: by themselves as well",
+    ),
+    setting(
+        "LLMRING_SECRET_KEY",
+        "KEY",
+        None,
+        "Encrypts the secrets of MCP servers: 32 bytes, base64url; `secrets keygen` makes one; on SQLite kept beside the file when absent",
+    ),
+    setting(
+        "LLMRING_SECRET_KEY_PREVIOUS",
+        "KEYS",
+        None,
+        "Comma-separated keys before it: they decrypt until `secrets rotate` has run",
+    ),
+    setting(
+        "LLMRING_MCP_PIN_TOOLS",
+        "BOOLEAN",
+        Some("false"),
+        "Whether a tool whose definition changed is refused until it is approved",
+    ),
+    setting(
+        "LLMRING_MCP_MAX_DEFINITIONS",
+        "COUNT",
+        Some("10000"),
+        "Most tools of one MCP server, most resources, templates, prompts",
+    ),
+    setting(
+        "LLMRING_MCP_MAX_DEFINITION_BYTES",
+        "BYTES",
+        Some("262144"),
+        "Largest definition of a tool, resource or prompt",
     ),
     setting(
         "LLMRING_MCP_STDIO_ALLOW",
@@ -311,12 +347,6 @@ pub const SETTINGS: &[Setting] = &[
         "COUNT",
         Some("100"),
         "Pages read of one list of an MCP server",
-    ),
-    setting(
-        "LLMRING_MCP_MAX_ITEMS",
-        "COUNT",
-        Some("10000"),
-        "Entries accepted in one list of an MCP server",
     ),
     setting(
         "LLMRING_MCP_MAX_DISCOVERY_BYTES",

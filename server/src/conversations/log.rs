@@ -59,6 +59,10 @@ impl Conversations {
             None => (new_id(now), true),
         };
         report.conversation_id = Some(conversation_id);
+        let level = self.level(None);
+        if level != LoggingLevel::Full {
+            report.metadata = message::without_content(&report.metadata);
+        }
         let fields = ConversationFields {
             model_alias: Some(report.alias.clone().unwrap_or_else(|| report.model.clone())),
             ..ConversationFields::default()
@@ -70,7 +74,6 @@ impl Conversations {
             .map_err(within_metadata)?;
 
         let receipt = self.receipts.sign_log(&row)?;
-        let level = self.level(None);
         let answered = answer.is_some();
         let mut said = messages;
         said.extend(answer.map(|answer| NewMessage {

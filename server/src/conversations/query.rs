@@ -2,11 +2,12 @@
 
 use entity::ids::ProjectId;
 use entity::{conversation, message};
-use sea_orm::sea_query::{Expr, SimpleExpr};
-use sea_orm::{ColumnTrait, DbBackend, QueryFilter, QueryOrder, QuerySelect, Select};
+use futures_util::Stream;
+use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 use uuid::Uuid;
 
-use super::{Conversations, no_conversation};
+use super::reading::{self, Span};
+use super::{Conversations, no_conversation, search};
 use crate::error::Result;
 use crate::usage::Page;
 
@@ -19,21 +20,33 @@ impl Conversations {
             .ok_or_else(|| no_conversation(id))
     }
 
-    /// One conversation with its newest messages, at most `most`, oldest of them first.
+    /// One conversation with its newest messages, at most `most`, oldest of them first, in chunks as they are read.
     pub async fn one_with_messages(
         &self,
         project: ProjectId,
         id: Uuid,
         most: u64,
-    ) -> Result<(conversation::Model, Vec<message::Model>)> {
+    ) -> Result<(
+        conversation::Model,
+        impl Stream<Item = Result<Vec<message::Model>>> + Send + use<>,
+    )> {
         let snapshot = self.storage.snapshot().await?;
         let conversation = by_id(project, id)
             .one(&snapshot)
             .await?
             .ok_or_else(|| no_conversation(id))?;
-        let mut messages = newest(project, id, most).all(&snapshot).await?;
+        let first: Option<i64> = newest(project, id)
+            .offset(most.saturating_sub(1))
+            .into_tuple()
+            .one(&snapshot)
+            .await?;
         snapshot.commit().await?;
-        messages.reverse();
+        let span = Span {
+            after: first.map_or(0, |first| first - 1),
+            to: conversation.last_position,
+            most,
+        };
+        let messages = reading::read(self.storage.clone(), project, id, span);
         Ok((conversation, messages))
     }
 
@@ -46,7 +59,7 @@ impl Conversations {
     ) -> Result<Vec<conversation::Model>> {
         let mut select = most_recent(project, page);
         if let Some(words) = words {
-            match with_words(self.storage.backend(), project, words) {
+            match search::matches(self.storage.backend(), project, words) {
                 Some(condition) => select = select.filter(condition),
                 None => return Ok(Vec::new()),
             }
@@ -54,17 +67,30 @@ impl Conversations {
         Ok(select.all(self.storage.reader()).await?)
     }
 
-    /// Messages, oldest first.
-    pub async fn messages(&self, project: ProjectId, id: Uuid, page: Page) -> Result<Vec<message::Model>> {
-        let messages = in_order(project, id)
-            .limit(page.limit)
-            .offset(page.offset)
-            .all(self.storage.reader())
-            .await?;
-        if messages.is_empty() {
-            self.one(project, id).await?;
-        }
-        Ok(messages)
+    /// Messages, oldest first, in chunks as they are read.
+    pub async fn messages(
+        &self,
+        project: ProjectId,
+        id: Uuid,
+        page: Page,
+    ) -> Result<impl Stream<Item = Result<Vec<message::Model>>> + Send + use<>> {
+        let conversation = self.one(project, id).await?;
+        let after = match page.offset.checked_sub(1) {
+            None => Some(0),
+            Some(skipped) => {
+                oldest(project, id)
+                    .offset(skipped)
+                    .into_tuple()
+                    .one(self.storage.reader())
+                    .await?
+            }
+        };
+        let span = Span {
+            after: after.unwrap_or(conversation.last_position),
+            to: conversation.last_position,
+            most: page.limit,
+        };
+        Ok(reading::read(self.storage.clone(), project, id, span))
     }
 }
 
@@ -84,74 +110,35 @@ fn of_conversation(project: ProjectId, id: Uuid) -> Select<message::Entity> {
     message::Entity::of(project).filter(message::Column::ConversationId.eq(id))
 }
 
-fn newest(project: ProjectId, id: Uuid, most: u64) -> Select<message::Entity> {
+/// Positions, the highest first.
+fn newest(project: ProjectId, id: Uuid) -> Select<message::Entity> {
     of_conversation(project, id)
+        .select_only()
+        .column(message::Column::Position)
         .order_by_desc(message::Column::Position)
-        .limit(most)
+}
+
+/// Positions, the lowest first.
+fn oldest(project: ProjectId, id: Uuid) -> Select<message::Entity> {
+    in_order(project, id)
+        .select_only()
+        .column(message::Column::Position)
 }
 
 pub(super) fn in_order(project: ProjectId, id: Uuid) -> Select<message::Entity> {
     of_conversation(project, id).order_by_asc(message::Column::Position)
 }
 
-/// The condition that a conversation has all the words; `None` when there are none. The project is one of the words indexed with
-/// each text, so that the entries of others are not read.
-fn with_words(backend: DbBackend, project: ProjectId, text: &str) -> Option<SimpleExpr> {
-    const IN_POSTGRES: &str = "conversations.id IN (\
-        SELECT id FROM conversations WHERE search @@ plainto_tsquery('pg_catalog.simple', $1) UNION \
-        SELECT conversation_id FROM messages WHERE search @@ plainto_tsquery('pg_catalog.simple', $1))";
-    const IN_SQLITE: &str = "conversations.id IN (\
-        SELECT titled.id FROM conversation_search JOIN conversations AS titled \
-            ON titled.number = conversation_search.rowid WHERE conversation_search MATCH ? UNION \
-        SELECT messages.conversation_id FROM message_search JOIN messages \
-            ON messages.number = message_search.rowid WHERE message_search MATCH ?)";
-    let words: Vec<&str> = text
-        .split(|c: char| c.is_whitespace() || c.is_ascii_punctuation())
-        .filter(|word| !word.is_empty())
-        .collect();
-    if words.is_empty() {
-        return None;
-    }
-    let project = project.0.simple();
-    Some(match backend {
-        DbBackend::Postgres => {
-            Expr::cust_with_values(IN_POSTGRES, [format!("p{project} {}", words.join(" "))])
-        }
-        _ => {
-            // Quoted, a word is never an operator; none of these has a quotation mark.
-            let query = format!(
-                "project : \"p{project}\" AND words : (\"{}\")",
-                words.join("\" AND \"")
-            );
-            Expr::cust_with_values(IN_SQLITE, [query.clone(), query])
-        }
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use entity::message::Role;
-    use sea_orm::{ConnectionTrait, QueryTrait, Statement};
+    use sea_orm::{ConnectionTrait, DbBackend, QueryTrait, Statement};
     use serde_json::Value;
 
     use super::*;
     use crate::clock::{Clock, new_id};
     use crate::config::{Config, Settings};
     use crate::storage::Storage;
-
-    #[test]
-    fn words_are_data_and_never_operators() {
-        let project = ProjectId(Uuid::nil());
-        for text in ["", "  ", "!? -- \"", "((("] {
-            assert!(with_words(DbBackend::Sqlite, project, text).is_none(), "{text}");
-        }
-        let condition = with_words(DbBackend::Sqlite, project, "a NOT b* \"c").expect("words");
-        let sql = format!("{condition:?}");
-        assert!(
-            sql.contains(r#"(\"a\" AND \"NOT\" AND \"b\" AND \"c\")"#),
-            "{sql}"
-        );
-    }
 
     /// A server's database with 500 conversations of one project, one of which has 5,000 messages.
     async fn crowded(settings: &[(&'static str, &str)]) -> (Storage, ProjectId, Uuid) {
@@ -172,7 +159,12 @@ mod tests {
         let conversation = by_id(project, crowd).one(&transaction).await.expect("an answer");
         let mut conversation = conversation.expect("the last one");
         conversation.last_position = 5000;
-        let messages = vec![super::super::NewMessage::new(Role::User, None); 5000];
+        let hay = |index: usize| {
+            let straws: Vec<String> = (0..40).map(|straw| format!("straw{index}x{straw}")).collect();
+            super::super::Content::from_text(&straws.join(" "))
+        };
+        let messages = (0..5000).map(|index| super::super::NewMessage::new(Role::User, Some(hay(index))));
+        let messages = messages.collect();
         let rows =
             super::super::message::rows(&conversation, messages, crate::config::LoggingLevel::Full, now);
         super::super::message::insert(&transaction, &rows)
@@ -181,7 +173,11 @@ mod tests {
         transaction.commit().await.expect("a commit");
         storage
             .writer()
-            .execute_unprepared("ANALYZE")
+            .execute_unprepared(match storage.backend() {
+                // It also moves new words into the index proper.
+                DbBackend::Postgres => "VACUUM ANALYZE conversations, messages, message_search",
+                _ => "ANALYZE",
+            })
             .await
             .expect("statistics");
         (storage, project, crowd)
@@ -219,7 +215,7 @@ mod tests {
                 "conversations_recent",
             ),
             (
-                plan(&storage, newest(project, crowd, 100)).await,
+                plan(&storage, newest(project, crowd).offset(99).limit(1)).await,
                 "messages_in_order",
             ),
             (
@@ -232,10 +228,10 @@ mod tests {
                 assert!(!plan.contains(bad), "{bad} in {plan}");
             }
         }
-        let search = with_words(storage.backend(), project, "needle").expect("words");
+        let search = search::matches(storage.backend(), project, "needle").expect("words");
         let plan = plan(&storage, most_recent(project, page).filter(search)).await;
         let index = match storage.backend() {
-            DbBackend::Postgres => "messages_search",
+            DbBackend::Postgres => "message_search_words",
             _ => "message_search VIRTUAL TABLE INDEX",
         };
         assert!(plan.contains(index), "{plan}");

@@ -4,12 +4,13 @@ use std::fmt;
 
 use entity::ids::ProjectId;
 use entity::receipt::{self as row, Column};
-use entity::receipt_log;
+use entity::{receipt_log, usage_log};
 use receipt::{KeyRing, Receipt};
 use sea_orm::sea_query::{Condition, Expr, ExprTrait};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait};
+use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait};
+use uuid::Uuid;
 
-use super::links::{self, LogsDigest};
+use super::links;
 use super::stored;
 use crate::error::Result;
 use crate::storage::Storage;
@@ -24,6 +25,9 @@ pub struct Audit {
     pub receipts: u64,
     /// Faults found; a receipt may have several.
     pub faults: u64,
+    /// Receipts that say they certify logs, of which none is linked here: stored as another server signed them, or robbed of their
+    /// links by somebody who knew how.
+    pub certified_elsewhere: u64,
 }
 
 /// Something that is not as it was stored.
@@ -60,7 +64,9 @@ pub(super) async fn run(storage: &Storage, keys: &KeyRing, mut report: impl FnMu
         let rows = after(last.as_ref()).all(storage.reader()).await?;
         for row in &rows {
             audit.receipts += 1;
-            for reason in faults(storage, keys, row).await? {
+            let checked = check(storage, keys, row).await?;
+            audit.certified_elsewhere += u64::from(checked.certified_elsewhere);
+            for reason in checked.faults {
                 let fault = Fault {
                     project: row.project_id,
                     receipt_id: row.id.clone(),
@@ -124,35 +130,47 @@ fn orphans() -> sea_orm::Select<receipt_log::Entity> {
         .filter(Expr::not_exists(receipts.into_query()))
 }
 
-async fn faults(storage: &Storage, keys: &KeyRing, row: &row::Model) -> Result<Vec<String>> {
-    let mut faults = Vec::new();
-    let linked = links::digest(storage.reader(), row.project_id, &row.id).await?;
-    let certified = row.logs_count.unwrap_or(0);
-    if i64::try_from(linked.count) != Ok(certified) {
-        let count = linked.count;
-        faults.push(format!(
-            "{count} usage logs are linked to it, and it certified {certified}"
-        ));
-    }
-    match stored::read(row, keys) {
-        Ok(receipt) if row.logs_count.is_some() && !says(&receipt, &linked) => {
-            faults.push("the usage logs linked to it are not those that it certified".to_owned());
-        }
-        Ok(_) => {}
-        Err(reason) => faults.push(reason),
-    }
-    Ok(faults)
+/// What one receipt's check came to.
+#[derive(Default)]
+struct Checked {
+    faults: Vec<String>,
+    certified_elsewhere: bool,
 }
 
-/// Whether a receipt that certifies logs says that it certifies these.
-fn says(receipt: &Receipt, linked: &LogsDigest) -> bool {
-    match receipt.members().get("batch_summary") {
-        Some(summary) => {
-            summary["logs_count"] == linked.count && summary["logs_sha256"] == linked.sha256.as_str()
+async fn check(storage: &Storage, keys: &KeyRing, row: &row::Model) -> Result<Checked> {
+    let mut checked = Checked::default();
+    let linked = links::digest(storage.reader(), row.project_id, &row.id).await?;
+    match stored::read(row, keys) {
+        Ok(receipt) => {
+            checked.faults.extend(linked.contradicts(row, &receipt));
+            if row.logs_count.is_none() && linked.count == 0 && certifies(&receipt) {
+                if keeps_its_log(storage, row.project_id, &receipt).await? {
+                    let fault = "the usage log that it certifies is kept here and not linked to it";
+                    checked.faults.push(fault.to_owned());
+                }
+                checked.certified_elsewhere = checked.faults.is_empty();
+            }
         }
-        None => receipt
-            .text("log_id")
-            .and_then(|id| id.parse().ok())
-            .is_some_and(|id| links::digest_of_one(id).sha256 == linked.sha256),
+        Err(reason) => checked.faults.push(reason),
     }
+    Ok(checked)
+}
+
+/// Whether a receipt says that its signer counted logs.
+fn certifies(receipt: &Receipt) -> bool {
+    ["batch_summary", "log_id"].iter().any(|member| {
+        receipt
+            .members()
+            .get(*member)
+            .is_some_and(|value| !value.is_null())
+    })
+}
+
+/// Whether the log of a receipt of one is the project's, so that it was certified here.
+async fn keeps_its_log(storage: &Storage, project: ProjectId, receipt: &Receipt) -> Result<bool> {
+    let Some(id) = receipt.text("log_id").and_then(|id| id.parse::<Uuid>().ok()) else {
+        return Ok(false);
+    };
+    let log = usage_log::Entity::of(project).filter(usage_log::Column::Id.eq(id));
+    Ok(log.count(storage.reader()).await? > 0)
 }

@@ -1,11 +1,12 @@
 //! Links between receipts and the usage logs they certify.
 
 use entity::ids::ProjectId;
-use entity::{receipt_log, usage_log};
+use entity::{receipt as row, receipt_log, usage_log};
+use receipt::Receipt;
 use sea_orm::sea_query::{Expr, Query};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, IntoActiveModel,
-    QueryFilter, QueryOrder, QuerySelect, QueryTrait, Statement,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel, QueryFilter,
+    QueryOrder, QuerySelect, QueryTrait,
 };
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -15,9 +16,6 @@ use super::selection::Selection;
 /// Ids read at a time.
 const CHUNK: u64 = 5000;
 
-/// ASCII `rcpt`: these advisory locks are two numbers, the migrations' lock is one, so that they never meet.
-const LOCK_SPACE: i32 = 0x72_63_70_74;
-
 /// Which logs a receipt certifies, in 32 bytes.
 pub(super) struct LogsDigest {
     /// How many.
@@ -26,21 +24,37 @@ pub(super) struct LogsDigest {
     pub(super) sha256: String,
 }
 
-/// Makes other calls for the project wait until the transaction ends. On SQLite a transaction that writes is alone anyway.
-///
-/// On PostgreSQL the transaction must be `READ COMMITTED`: statements after the lock then see what its last holder committed.
-pub(super) async fn lock(transaction: &DatabaseTransaction, project: ProjectId) -> Result<(), DbErr> {
-    if transaction.get_database_backend() != DbBackend::Postgres {
-        return Ok(());
+impl LogsDigest {
+    /// How what is linked to a receipt differs from what it certified, according to its row and, signed, to itself.
+    pub(super) fn contradicts(&self, row: &row::Model, receipt: &Receipt) -> Option<String> {
+        let count = self.count;
+        match row.logs_count {
+            None if count > 0 => Some(format!(
+                "{count} usage logs are linked to it, and it certified none"
+            )),
+            None => None,
+            Some(certified) if i64::try_from(count) != Ok(certified) => Some(format!(
+                "{count} usage logs are linked to it, and it certified {certified}"
+            )),
+            Some(_) if !self.is_of(receipt) => {
+                Some("the usage logs linked to it are not those that it certified".to_owned())
+            }
+            Some(_) => None,
+        }
     }
-    // The end of a project's id is random or a hash; two projects that share these bits wait for each other, no more.
-    let [.., a, b, c, d] = *project.0.as_bytes();
-    let statement = Statement::from_sql_and_values(
-        DbBackend::Postgres,
-        "SELECT pg_advisory_xact_lock($1, $2)",
-        [LOCK_SPACE.into(), i32::from_be_bytes([a, b, c, d]).into()],
-    );
-    transaction.execute_raw(statement).await.map(drop)
+
+    /// Whether a receipt that certifies logs says that it certifies these.
+    fn is_of(&self, receipt: &Receipt) -> bool {
+        match receipt.members().get("batch_summary") {
+            Some(summary) => {
+                summary["logs_count"] == self.count && summary["logs_sha256"] == self.sha256.as_str()
+            }
+            None => receipt
+                .text("log_id")
+                .and_then(|id| id.parse().ok())
+                .is_some_and(|id| digest_of_one(id).sha256 == self.sha256),
+        }
+    }
 }
 
 /// Links the selected logs to the receipt, in one statement, and returns how many there are.
@@ -122,7 +136,7 @@ pub(super) async fn digest(
 }
 
 /// The digest of one log.
-pub(super) fn digest_of_one(id: Uuid) -> LogsDigest {
+fn digest_of_one(id: Uuid) -> LogsDigest {
     let mut hash = Sha256::new();
     add(&mut hash, id);
     LogsDigest {

@@ -8,11 +8,12 @@ use entity::usage_log::{self, Column};
 use entity::usd::Usd;
 use receipt::{BatchShare, BatchSummary, Cost, ReceiptType, Tokens, UnsignedReceipt};
 use sea_orm::sea_query::{Condition, Expr, ExprTrait, Func};
-use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, FromQueryResult, QueryFilter, QuerySelect, QueryTrait};
+use sea_orm::{ColumnTrait, ConnectionTrait, FromQueryResult, QueryFilter, QuerySelect, QueryTrait};
 
 use super::Note;
 use super::links::LogsDigest;
 use crate::error::{Error, Result, Violation};
+use crate::usage::is_overflow;
 
 /// Most different combinations of provider, model, alias and profile.
 const MAX_GROUPS: u64 = 4096;
@@ -76,6 +77,7 @@ struct Group {
     input_tokens: i64,
     output_tokens: i64,
     cached_input_tokens: i64,
+    cost_dollars: i64,
     cost_micros: i64,
     cost_picos: i64,
     first_logged: DateTime<Utc>,
@@ -102,11 +104,12 @@ impl Summary {
             .columns([Column::Provider, Column::Model, Column::Alias, Column::Profile])
             .column_as(Column::Id.count(), "calls")
             .column_as(Column::CostMicros.count(), "priced")
-            .expr_as(sum(Column::InputTokens), "input_tokens")
-            .expr_as(sum(Column::OutputTokens), "output_tokens")
-            .expr_as(sum(Column::CachedInputTokens), "cached_input_tokens")
-            .expr_as(sum(Column::CostMicros), "cost_micros")
-            .expr_as(sum(Column::CostPicos), "cost_picos")
+            .expr_as(sum("input_tokens"), "input_tokens")
+            .expr_as(sum("output_tokens"), "output_tokens")
+            .expr_as(sum("cached_input_tokens"), "cached_input_tokens")
+            .expr_as(sum("cost_micros / 1000000"), "cost_dollars")
+            .expr_as(sum("cost_micros % 1000000"), "cost_micros")
+            .expr_as(sum("cost_picos"), "cost_picos")
             .column_as(Column::LoggedAt.min(), "first_logged")
             .column_as(Column::LoggedAt.max(), "last_logged")
             .expr_as(
@@ -120,7 +123,14 @@ impl Summary {
             .limit(MAX_GROUPS + 1)
             .into_model()
             .all(connection)
-            .await?;
+            .await
+            .map_err(|error| {
+                if is_overflow(&error) {
+                    uncountable()
+                } else {
+                    error.into()
+                }
+            })?;
         if groups.len() as u64 > MAX_GROUPS {
             let message = format!(
                 "selects logs with more than {MAX_GROUPS} different providers, models, aliases and profiles: select fewer"
@@ -208,8 +218,12 @@ fn calculation(calls: u64, unpriced: u64) -> String {
 }
 
 /// An exact integer on both databases, 0 where there is nothing to add up.
-fn sum(column: Column) -> Expr {
-    Expr::expr(Func::coalesce([column.into_expr().sum(), 0.into()])).cast_as("bigint")
+fn sum(summand: &'static str) -> Expr {
+    Expr::expr(Func::coalesce([Expr::cust(summand).sum(), 0.into()])).cast_as("bigint")
+}
+
+fn uncountable() -> Error {
+    Violation::body(&[], "selects more than can be added up: select fewer logs").into()
 }
 
 fn fold(groups: &[Group]) -> Result<Option<Summary>> {
@@ -237,7 +251,7 @@ fn fold(groups: &[Group]) -> Result<Option<Summary>> {
         let share = Share {
             calls: count(group.calls),
             tokens: count(group.input_tokens) + count(group.output_tokens),
-            cost: Usd::from_sums(group.cost_micros, group.cost_picos),
+            cost: Usd::from_split_sums(group.cost_dollars, group.cost_micros, group.cost_picos),
         };
         summary.calls += share.calls;
         summary.unpriced += count(group.calls - group.priced);
@@ -269,8 +283,7 @@ impl Share {
 }
 
 fn add(sum: Usd, cost: Usd) -> Result<Usd> {
-    sum.checked_add(cost)
-        .ok_or_else(|| Error::Database(DbErr::Type("the sum of costs is out of range".to_owned())))
+    sum.checked_add(cost).ok_or_else(uncountable)
 }
 
 /// Counts and sums of counts are never negative.

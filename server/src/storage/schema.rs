@@ -48,6 +48,15 @@ pub enum SchemaError {
         /// The first unknown step.
         step: String,
     },
+    /// This server's schema is not there, or only in part.
+    #[error(
+        "the database lacks the schema step {step}; nothing was changed. \
+         Run `llmring-server migrate up`, or point LLMRING_DATABASE_URL elsewhere"
+    )]
+    Older {
+        /// The first step that is missing.
+        step: String,
+    },
     /// The database failed.
     #[error("the database schema could not be brought up to date: {0}")]
     Database(#[from] DbErr),
@@ -99,6 +108,22 @@ impl Storage {
                 applied: applied.iter().any(|name| name == step.name()),
             })
             .collect())
+    }
+
+    /// Refuses a schema that is not this version's. Changes nothing.
+    pub async fn require_current(&self) -> Result<(), SchemaError> {
+        let transaction = self.snapshot().await?;
+        self.refuse_newer(&transaction).await?;
+        transaction.rollback().await?;
+        let missing = self
+            .migration_steps()
+            .await?
+            .into_iter()
+            .find(|step| !step.applied);
+        match missing {
+            Some(MigrationStep { name, .. }) => Err(SchemaError::Older { step: name }),
+            None => Ok(()),
+        }
     }
 
     /// On PostgreSQL an advisory lock that ends with the transaction; on SQLite the file's write lock.

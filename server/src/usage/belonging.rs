@@ -116,6 +116,7 @@ pub(super) async fn await_log(
         return Ok(());
     };
     let mark = awaited_log::ActiveModel {
+        conversation_id: Set(conversation),
         call_sha256: Set(call_of(conversation, row)),
         usage_log_id: Set(row.id),
         logged_at: Set(row.logged_at),
@@ -176,10 +177,10 @@ async fn store_completed(
     for (_, after) in completed {
         let row = after.clone().into_active_model().reset_all();
         row.update(transaction).await?;
+        let conversation = after.conversation_id.unwrap_or_default();
         awaited_log::Entity::delete_many()
-            .filter(
-                awaited_log::Column::CallSha256.eq(call_of(after.conversation_id.unwrap_or_default(), after)),
-            )
+            .filter(awaited_log::Column::ConversationId.eq(conversation))
+            .filter(awaited_log::Column::CallSha256.eq(call_of(conversation, after)))
             .filter(awaited_log::Column::UsageLogId.eq(after.id))
             .exec(transaction)
             .await?;
@@ -248,12 +249,15 @@ impl Awaited {
         conversations: &Conversations,
     ) -> Result<Self, DbErr> {
         let mut wanted: HashMap<Vec<u8>, usize> = HashMap::new();
+        let mut named = BTreeSet::new();
         for row in rows {
             if let Some(conversation) = conversations.of_row(row) {
                 *wanted.entry(call_of(conversation, row)).or_default() += 1;
+                named.insert(conversation);
             }
         }
         let mut marks = awaited_log::Entity::find()
+            .filter(awaited_log::Column::ConversationId.is_in(named))
             .filter(awaited_log::Column::CallSha256.is_in(wanted.keys().cloned()))
             .order_by_asc(awaited_log::Column::UsageLogId)
             .all(transaction)
@@ -270,15 +274,15 @@ impl Awaited {
             return Ok(Self::default());
         }
         let ids = marks.iter().map(|mark| mark.usage_log_id);
-        // Of the reports' own projects: a mark is found by a hash over the conversation's id.
+        let projects: BTreeSet<ProjectId> = rows.iter().map(|row| row.project_id).collect();
         let mut found: HashMap<Uuid, usage_log::Model> = usage_log::Entity::find()
+            .filter(usage_log::Column::ProjectId.is_in(projects.iter().copied()))
             .filter(usage_log::Column::Id.is_in(ids))
             .all(transaction)
             .await?
             .into_iter()
             .map(|row| (row.id, row))
             .collect();
-        let projects: BTreeSet<ProjectId> = found.values().map(|row| row.project_id).collect();
         let certified = receipt_log::Entity::find()
             .filter(receipt_log::Column::ProjectId.is_in(projects))
             .filter(receipt_log::Column::LogId.is_in(found.keys().copied()))
@@ -289,7 +293,9 @@ impl Awaited {
             .collect();
         let mut awaited: HashMap<Vec<u8>, VecDeque<usage_log::Model>> = HashMap::new();
         for mark in marks {
-            if let Some(row) = found.remove(&mark.usage_log_id) {
+            // The call is told by its project too; this says so once more, whatever the mark refers to.
+            let own = |row: &usage_log::Model| mark.call_sha256 == call_of(mark.conversation_id, row);
+            if let Some(row) = found.remove(&mark.usage_log_id).filter(own) {
                 awaited.entry(mark.call_sha256).or_default().push_back(row);
             }
         }
@@ -306,7 +312,7 @@ impl Awaited {
 
 /// What is added to the totals of conversations, in the order in which they are locked.
 #[derive(Default)]
-struct Shares(BTreeMap<Uuid, Share>);
+struct Shares(BTreeMap<(Uuid, ProjectId), Share>);
 
 #[derive(Default)]
 struct Share {
@@ -326,7 +332,8 @@ impl Share {
 
 impl Shares {
     fn of(&mut self, row: &usage_log::Model, at: DateTime<Utc>) -> &mut Share {
-        let share = self.0.entry(row.conversation_id.unwrap_or_default()).or_default();
+        let conversation = row.conversation_id.unwrap_or_default();
+        let share = self.0.entry((conversation, row.project_id)).or_default();
         share.at = Ord::max(share.at, at);
         share
     }
@@ -347,8 +354,10 @@ impl Shares {
 
     async fn store(self, transaction: &DatabaseTransaction) -> Result<(), DbErr> {
         use conversation::Column;
-        for (id, share) in self.0 {
-            let mut update = conversation::Entity::update_many().filter(Column::Id.eq(id));
+        for ((id, project), share) in self.0 {
+            let mut update = conversation::Entity::update_many()
+                .filter(Column::ProjectId.eq(project))
+                .filter(Column::Id.eq(id));
             for (column, added) in [
                 (Column::UsageInputTokens, share.input_tokens),
                 (Column::UsageOutputTokens, share.output_tokens),
@@ -358,7 +367,7 @@ impl Shares {
                 update = update.col_expr(column, Expr::col(column).add(added));
             }
             update
-                .col_expr(Column::UpdatedAt, Expr::value(share.at))
+                .col_expr(Column::UpdatedAt, conversation::updated(share.at))
                 .exec(transaction)
                 .await?;
         }

@@ -6,7 +6,7 @@ use entity::usage_log::{self, CostSource};
 use entity::usd::Usd;
 use uuid::Uuid;
 
-use crate::error::{Error, Result, Violation};
+use crate::error::{Result, Violation, refuse};
 use crate::prices::TokenCounts;
 
 /// Longest name (provider, model, alias …), in characters.
@@ -158,12 +158,4 @@ pub(super) fn check_all(reports: &[CallReport], max_metadata_bytes: usize) -> Re
         }
     }
     refuse(violations)
-}
-
-fn refuse(violations: Vec<Violation>) -> Result<()> {
-    if violations.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::Invalid(violations))
-    }
 }

@@ -16,7 +16,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, RuntimeErr
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
-use crate::error::is_outage;
+use crate::error::{database_answer, is_outage};
 use crate::storage::TRUSTED_IDLE;
 
 /// Seconds in a rollup's bucket. Every present-day time zone's midnight falls on a bucket's edge.
@@ -336,16 +336,14 @@ pub(super) async fn claim_keys(
 }
 
 /// Whether a sum left the range of its column: SQLSTATE 22003 on PostgreSQL, the CHECK that sums stay integers on SQLite.
-pub(super) fn is_overflow(error: &DbErr) -> bool {
-    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error
-    else {
-        return false;
-    };
-    error.as_database_error().is_some_and(|answer| {
-        let broken = |constraint| answer.message().contains(constraint);
+pub(crate) fn is_overflow(error: &DbErr) -> bool {
+    database_answer(error).is_some_and(|answer| {
+        let says = |text| answer.message().contains(text);
         answer.code().is_some_and(|code| code == "22003")
-            || broken("usage_rollups_exact")
-            || broken("conversations_exact")
+            || says("usage_rollups_exact")
+            || says("conversations_exact")
+            // SQLite's SUM.
+            || says("integer overflow")
     })
 }
 

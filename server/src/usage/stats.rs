@@ -8,11 +8,11 @@ use std::fmt::Write;
 use chrono::{DateTime, NaiveDate, Utc};
 use entity::ids::ProjectId;
 use entity::usd::Usd;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, QueryResult, Statement, Value};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, QueryResult, Statement, Value};
 
 use super::period::{DateRange, Grouping, Period, Zone};
-use super::sql::BUCKET_SECONDS;
-use crate::error::Result;
+use super::sql::{BUCKET_SECONDS, is_overflow};
+use crate::error::{Error, Result};
 use crate::storage::Storage;
 
 /// Periods asked for in one statement.
@@ -60,17 +60,26 @@ pub struct PeriodSums {
 }
 
 impl Sums {
-    fn add(&mut self, other: &Self) -> Result<(), DbErr> {
+    fn add(&mut self, other: &Self) -> Result<()> {
         self.requests += other.requests;
         self.unpriced_requests += other.unpriced_requests;
-        self.input_tokens += other.input_tokens;
-        self.output_tokens += other.output_tokens;
-        self.cost = self
-            .cost
-            .checked_add(other.cost)
-            .ok_or_else(|| DbErr::Type("the sum of costs is out of range".to_owned()))?;
+        self.input_tokens = add_tokens(self.input_tokens, other.input_tokens)?;
+        self.output_tokens = add_tokens(self.output_tokens, other.output_tokens)?;
+        self.cost = self.cost.checked_add(other.cost).ok_or_else(uncountable)?;
         Ok(())
     }
+}
+
+/// Up to 2⁶³, so that input and output add up as well.
+fn add_tokens(sum: u64, tokens: u64) -> Result<u64> {
+    sum.checked_add(tokens)
+        .filter(|sum| i64::try_from(*sum).is_ok())
+        .ok_or_else(uncountable)
+}
+
+/// Each bucket can be counted, or its last row would have been refused.
+fn uncountable() -> Error {
+    Error::Refused("the sums of this range are beyond what can be counted: ask for a shorter one".to_owned())
 }
 
 pub(super) async fn statistics(
@@ -100,7 +109,7 @@ pub(super) async fn statistics(
         parts.extend(rollups(&snapshot, project, buckets).await?);
     }
     snapshot.rollback().await?;
-    Ok(fold(&periods, parts)?)
+    fold(&periods, parts)
 }
 
 /// The range cut to the buckets in which the project has rows; `None` when it has none there.
@@ -108,7 +117,7 @@ async fn clamp(
     snapshot: &DatabaseTransaction,
     project: ProjectId,
     range: DateRange,
-) -> Result<Option<DateRange>, DbErr> {
+) -> Result<Option<DateRange>> {
     let sql = "SELECT (SELECT MIN(bucket) FROM usage_rollups WHERE project_id = $1), \
                       (SELECT MAX(bucket) FROM usage_rollups WHERE project_id = $1)";
     let Some(row) = query(snapshot, sql, vec![project.into()]).await?.pop() else {
@@ -180,7 +189,7 @@ async fn rollups(
     snapshot: &DatabaseTransaction,
     project: ProjectId,
     buckets: &[(usize, i64, i64)],
-) -> Result<Vec<Part>, DbErr> {
+) -> Result<Vec<Part>> {
     let mut values = String::new();
     for (index, low, high) in buckets {
         let comma = if values.is_empty() { "" } else { ", " };
@@ -220,7 +229,7 @@ async fn edge(
     period: usize,
     start: DateTime<Utc>,
     end: DateTime<Utc>,
-) -> Result<Vec<Part>, DbErr> {
+) -> Result<Vec<Part>> {
     let sql = format!(
         "SELECT 0, model, COALESCE(alias, ''), COALESCE(origin, ''), {} \
          FROM usage_logs WHERE project_id = $1 AND logged_at >= $2 AND logged_at < $3 \
@@ -241,14 +250,17 @@ async fn edge(
         .collect()
 }
 
-/// Each sum as a 64-bit integer: PostgreSQL's own sum of them is NUMERIC.
+/// Each sum as a 64-bit integer: PostgreSQL's own sum of them is NUMERIC. Money has two: the sum of whole dollars does not overflow.
 fn sums(columns: [&str; 6]) -> String {
-    columns
+    let [requests, unpriced, input, output, micros, picos] = columns;
+    let dollars = format!("({micros}) / 1000000");
+    let micros = format!("({micros}) % 1000000");
+    [requests, unpriced, input, output, &dollars, &micros, picos]
         .map(|column| format!("CAST(SUM({column}) AS bigint)"))
         .join(", ")
 }
 
-fn part(row: &QueryResult, period: usize) -> Result<Part, DbErr> {
+fn part(row: &QueryResult, period: usize) -> Result<Part> {
     let count = |index| {
         row.try_get_by_index::<i64>(index)
             .map(|count| u64::try_from(count).unwrap_or_default())
@@ -263,21 +275,28 @@ fn part(row: &QueryResult, period: usize) -> Result<Part, DbErr> {
             unpriced_requests: count(5)?,
             input_tokens: count(6)?,
             output_tokens: count(7)?,
-            cost: Usd::from_sums(row.try_get_by_index(8)?, row.try_get_by_index(9)?),
+            cost: Usd::from_split_sums(
+                row.try_get_by_index(8)?,
+                row.try_get_by_index(9)?,
+                row.try_get_by_index(10)?,
+            ),
         },
     })
 }
 
-async fn query(
-    snapshot: &DatabaseTransaction,
-    sql: &str,
-    values: Vec<Value>,
-) -> Result<Vec<QueryResult>, DbErr> {
+async fn query(snapshot: &DatabaseTransaction, sql: &str, values: Vec<Value>) -> Result<Vec<QueryResult>> {
     let statement = Statement::from_sql_and_values(snapshot.get_database_backend(), sql, values);
-    snapshot.query_all_raw(statement).await
+    let rows = snapshot.query_all_raw(statement).await;
+    rows.map_err(|error| {
+        if is_overflow(&error) {
+            uncountable()
+        } else {
+            error.into()
+        }
+    })
 }
 
-fn fold(periods: &[Period], parts: Vec<Part>) -> Result<Statistics, DbErr> {
+fn fold(periods: &[Period], parts: Vec<Part>) -> Result<Statistics> {
     let mut statistics = Statistics::default();
     let mut by_period: BTreeMap<usize, (Sums, HashMap<String, Sums>)> = BTreeMap::new();
     for part in parts {

@@ -75,6 +75,26 @@ on_both_databases! {
         alice.has_nothing().await;
     }
 
+    async fn an_array_in_the_place_of_an_object_is_422_and_named(db: TestDatabase) {
+        let server = Server::on(&db).start().await;
+        let alice = server.actor("alice");
+        // In the order of the members, as nobody documents it.
+        for (path, body, place) in [
+            ("/api/v1/log", json!(["openai", "gpt-4o-mini", 1, 1]), "body"),
+            ("/api/v1/log/batch", json!({"logs": [{"provider": "p", "model": "m"}, ["p", "m"]]}), "body.logs.1"),
+            ("/api/v1/conversations", json!(["title", null, null, null, null, null]), "body"),
+            ("/api/v1/conversations/log", json!({"response": ["content", "model", null, null, null]}), "body.response"),
+            ("/api/v1/templates", json!([]), "body"),
+            ("/api/v1/receipts/preview", json!([null, null, null, null, true]), "body"),
+        ] {
+            let refused = alice.post(path, &body).await.refused(422);
+            assert_eq!(refused.places(), [place], "{path}");
+            assert!(refused.text.contains("expected an object"), "{refused:?}");
+        }
+        alice.has_nothing().await;
+        assert_eq!(db.db_count("conversations").await, 0);
+    }
+
     async fn duplicate_members_are_400(db: TestDatabase) {
         let server = Server::on(&db).start().await;
         let alice = server.actor("alice");

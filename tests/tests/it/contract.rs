@@ -95,8 +95,29 @@ async fn owned(actor: &Actor, parameter: &str) -> String {
             .await
             .ok()
             .id(),
+        "server_id" => {
+            let server = json!({"name": "a server", "url": "https://mcp.example"});
+            actor.post("/api/v1/mcp/servers", &server).await.ok().id()
+        }
+        "tool_id" => offered(actor, "tools").await,
+        "resource_id" => offered(actor, "resources").await,
+        "resource_template_id" => offered(actor, "resource_templates").await,
+        "prompt_id" => offered(actor, "prompts").await,
         _ => panic!("no scenario makes something for {{{parameter}}} yet: add it here"),
     }
+}
+
+/// The id of something that a MCP server of this actor offers.
+async fn offered(actor: &Actor, list: &str) -> String {
+    let server = json!({"name": "a server", "url": "https://mcp.example"});
+    let server = actor.post("/api/v1/mcp/servers", &server).await.ok().id();
+    let offer = json!({
+        "tools": [{"name": "t"}], "resources": [{"uri": "a:b"}],
+        "resource_templates": [{"uri_template": "a:{b}"}], "prompts": [{"name": "p"}],
+    });
+    let path = format!("/api/v1/mcp/servers/{server}/refresh");
+    let stored = actor.post(&path, &offer).await.ok().json();
+    stored[list][0]["id"].as_str().expect("an id").to_owned()
 }
 
 /// A body that breaks no rule of the operation.

@@ -10,6 +10,8 @@ mod durability;
 mod errors;
 mod idempotency;
 mod keys;
+mod mcp_definitions;
+mod mcp_servers;
 mod prices;
 mod receipts;
 mod registry;

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use integration::database::play;
 use integration::{
     Actor, Answer, DEADLINE, Server, ServerBuilder, TestDatabase, on_both_databases, python_with_input,
 };
 use reqwest::Method;
+use sea_orm::{ConnectionTrait, TransactionTrait};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
@@ -198,7 +200,7 @@ on_both_databases! {
             (good.replace("\"first\"", "\"unknown\""), 400),
             (good.replace("ed25519:", "rs256:"), 400),
             (good.replace("\"model\"", "\"model\":\"x\",\"model\""), 400),
-            (good.replace("1200", "9007199254740993"), 400),
+            (good.replace("1200", "9007199254740992"), 400),
             (good.replace("1200", "1e999"), 400),
             (good.replace("1200", "NaN"), 400),
             (good.replace("gpt-4o-mini", "\\ud800"), 400),
@@ -214,7 +216,8 @@ on_both_databases! {
         alice.post("/api/v1/receipts", &json!({"id": "bare"})).await.refused(422);
         for (members, status) in [
             ("{\"signature\":\"ed25519:AA\",\"model\":\"m\"}".to_owned(), 422),
-            (unsigned().to_string().replace("1200", "9007199254740993"), 400),
+            (unsigned().to_string().replace("1200", "9007199254740992"), 400),
+            (unsigned().to_string().replace("\"model\"", "\"timestamp\":\"9999-12-31T23:59:59-23:59\",\"model\""), 422),
             (unsigned().to_string().replace("\"model\"", "\"key_id\":\"unknown\",\"model\""), 400),
             (unsigned().to_string().replace("\"model\"", "\"id\":\"a\\u0000b\",\"model\""), 422),
             (unsigned().to_string().replace("\"model\"", &format!("\"filler\":\"{}\",\"model\"", "x".repeat(1 << 18))), 422),
@@ -232,6 +235,30 @@ on_both_databases! {
         alice.get("/api/v1/receipts?limit=0").await.refused(422);
         alice.get("/api/v1/receipts?limit=501").await.refused(422);
         assert_eq!(db.db_count("receipts").await, stored);
+    }
+
+    async fn a_caller_cannot_have_it_signed_that_the_server_certified_logs(db: TestDatabase) {
+        let server = signing(&db).start().await;
+        let alice = server.actor("alice");
+        let id = log(&alice, json!({})).await;
+        for (member, value) in [
+            ("receipt_type", json!("single")),
+            ("log_id", json!(id)),
+            ("batch_summary", json!({"logs_count": 1})),
+        ] {
+            let mut members = unsigned();
+            members[member] = value;
+            assert_eq!(issue(&alice, &members).await.refused(422).places(), [format!("body.{member}")]);
+        }
+        assert_eq!(db.db_count("receipts").await, 0);
+        // Null is absent, and every other member is the caller's.
+        let mut members = unsigned();
+        members["batch_summary"] = Value::Null;
+        members["log"] = json!(id);
+        let issued = issue(&alice, &members).await.ok();
+        assert_eq!(issued.json()["log"], json!(id));
+        // Made here, it is signed.
+        generate(&alice, json!({"log_ids": [id]})).await.ok();
     }
 
     async fn one_log_has_a_receipt_that_explains_its_cost(db: TestDatabase) {
@@ -478,25 +505,28 @@ on_both_databases! {
             "UPDATE receipts SET sha256 = x'00'"
         };
         let restore = "DELETE FROM receipts; INSERT INTO receipts SELECT * FROM original";
-        for (attack, seen_by_get) in [
-            ("UPDATE receipts SET text = replace(text, '0.5', '0.4')", true),
-            ("UPDATE receipts SET text = replace(text, ',\"id\"', ', \"id\"')", true),
-            ("UPDATE receipts SET text = replace(text, '\"id\"', '\"\\u0069d\"')", true),
-            ("UPDATE receipts SET text = substr(text, 2)", true),
-            ("UPDATE receipts SET text = ''", true),
-            ("UPDATE receipts SET key_id = 'second'", true),
-            (forget_digest, true),
-            ("UPDATE receipts SET logs_count = 1", false),
-            ("UPDATE receipts SET logs_count = NULL", false),
+        let later = if db.is_postgres() {
+            "UPDATE receipts SET stored_at = stored_at + interval '1 microsecond'"
+        } else {
+            "UPDATE receipts SET stored_at = '2026-01-01 00:00:00+00:00'"
+        };
+        for attack in [
+            "UPDATE receipts SET text = replace(text, '0.5', '0.4')",
+            "UPDATE receipts SET text = replace(text, ',\"id\"', ', \"id\"')",
+            "UPDATE receipts SET text = replace(text, '\"id\"', '\"\\u0069d\"')",
+            "UPDATE receipts SET text = substr(text, 2)",
+            "UPDATE receipts SET text = ''",
+            "UPDATE receipts SET key_id = 'second'",
+            forget_digest,
+            "UPDATE receipts SET logs_count = 1",
+            "UPDATE receipts SET logs_count = NULL",
+            later,
         ] {
             db.db_execute(attack).await;
             let answer = fetch(&alice, &id).await;
-            if seen_by_get {
-                assert!(answer.refused(500).json()["detail"].as_str().is_some_and(|text| text.contains(&id)), "{attack}");
-                alice.get("/api/v1/receipts").await.refused(500);
-            } else {
-                answer.ok();
-            }
+            assert!(answer.refused(500).json()["detail"].as_str().is_some_and(|text| text.contains(&id)), "{attack}");
+            alice.get("/api/v1/receipts").await.refused(500);
+            alice.get(&format!("/api/v1/receipts/{id}/logs")).await.refused(500);
             let audit = audit().await;
             assert!(!audit.status.success() && audit.stdout.contains(&id), "{attack}: {audit:?}");
             db.db_execute(restore).await;
@@ -517,15 +547,62 @@ on_both_databases! {
             swap.as_str(),
             "INSERT INTO receipt_logs SELECT project_id, id, (SELECT id FROM receipts) FROM usage_logs WHERE id NOT IN (SELECT log_id FROM links)",
             "DELETE FROM receipt_logs",
+            "DELETE FROM receipt_logs; UPDATE receipts SET logs_count = NULL",
             "DELETE FROM receipts",
         ] {
             db.db_execute(attack).await;
+            let gone = attack == "DELETE FROM receipts";
+            alice.get(&format!("/api/v1/receipts/{id}/logs")).await.refused(if gone { 404 } else { 500 });
             let audit = audit().await;
             assert!(!audit.status.success() && audit.stdout.contains(&id), "{attack}: {audit:?}");
             db.db_execute(links).await;
+            db.db_execute(restore).await;
         }
-        db.db_execute(restore).await;
         audit().await.succeeded();
+    }
+
+    async fn an_audit_changes_no_schema(db: TestDatabase) {
+        let audit = signing(&db).run(&["receipts", "audit"]).await;
+        assert!(!audit.status.success() && audit.stderr.contains("migrate up"), "{audit:?}");
+        assert_eq!(db.db_tables().await, Vec::<String>::new());
+        signing(&db).run(&["migrate", "up"]).await.succeeded();
+        signing(&db).run(&["migrate", "down", "--steps", "1"]).await.succeeded();
+        let before = db.db_tables().await;
+        let audit = signing(&db).run(&["receipts", "audit"]).await;
+        assert!(!audit.status.success() && audit.stderr.contains("lacks the schema step"), "{audit:?}");
+        assert_eq!(db.db_tables().await, before);
+        signing(&db).run(&["migrate", "up"]).await.succeeded();
+        signing(&db).run(&["receipts", "audit"]).await.succeeded();
+    }
+
+    async fn very_dear_logs_are_added_up_exactly(db: TestDatabase) {
+        let server = signing(&db).start().await;
+        let alice = server.actor("alice");
+        let calls = vec![json!({"provider": "acme", "model": "m", "cost": 1_000_000_000}); 20];
+        alice.log_batch(&calls).await.ok();
+        // As after as many calls as the database's integers do not hold.
+        db.db_execute("UPDATE usage_logs SET cost_micros = 9223372036854775807, cost_picos = 1").await;
+        let (_, receipt) = generated(&generate(&alice, json!({"since_last_receipt": true})).await.ok());
+        assert_eq!(receipt["cost"]["amount"], json!("184467440737095.51614000002"));
+    }
+
+    async fn a_receipt_without_its_logs_is_one_from_elsewhere_or_a_fault(db: TestDatabase) {
+        let (server, elsewhere) = (signing(&db).start().await, TestDatabase::sqlite());
+        let alice = server.actor("alice");
+        log(&alice, json!({})).await;
+        let (single, members) = generated(&generate(&alice, json!({"since_last_receipt": true})).await.ok());
+        let id = members["id"].as_str().expect("an id");
+
+        let other = signing(&elsewhere).start().await;
+        store(&other.actor("alice"), &single).await.ok();
+        let audit = signing(&elsewhere).run(&["receipts", "audit"]).await.succeeded();
+        assert!(audit.stdout.contains("1 of them certify usage logs that are not linked here"), "{audit:?}");
+
+        // As by somebody who can compute the digest anew.
+        db.db_execute("DELETE FROM receipt_logs; DELETE FROM receipts").await;
+        store(&alice, &single).await.ok();
+        let audit = signing(&db).run(&["receipts", "audit"]).await;
+        assert!(!audit.status.success() && audit.stdout.contains(id), "{audit:?}");
     }
 
     async fn old_receipts_verify_after_the_key_was_replaced(db: TestDatabase) {
@@ -584,6 +661,29 @@ on_both_databases! {
         fetch(&server.actor("alice"), &receipt_id(&new)).await.ok();
     }
 
+    async fn a_key_outside_its_window_signs_nothing_however_it_is_dated(db: TestDatabase) {
+        let now = chrono::Utc::now();
+        let day = chrono::Days::new(1);
+        for (window, within) in [
+            (json!({"not_after": now - day}), now - day - day),
+            (json!({"not_before": now + day}), now + day + day),
+        ] {
+            let mut jwk = json!({"kty": "OKP", "crv": "Ed25519", "kid": "first", "x": PUBLIC});
+            for (name, instant) in window.as_object().expect("a window") {
+                jwk[name] = instant.clone();
+            }
+            let server = signing(&db).with("LLMRING_RECEIPTS_OTHER_KEYS", &json!([jwk]).to_string()).start().await;
+            let alice = server.actor("alice");
+            let mut dated = unsigned();
+            dated["timestamp"] = json!(within);
+            for members in [dated, unsigned()] {
+                let refused = issue(&alice, &members).await.refused(503);
+                assert!(refused.text.contains("LLMRING_RECEIPTS_OTHER_KEYS"), "{refused:?}");
+            }
+        }
+        assert_eq!(db.db_count("receipts").await, 0);
+    }
+
     async fn without_a_key_nothing_is_signed_and_none_is_published(db: TestDatabase) {
         let server = Server::on(&db).start().await;
         let alice = server.actor("alice");
@@ -598,6 +698,49 @@ on_both_databases! {
         alice.post("/api/v1/receipts/preview", &json!({"since_last_receipt": true})).await.ok();
         assert_eq!(db.db_count("receipt_logs").await, 0);
     }
+}
+
+#[tokio::test]
+async fn a_crowd_that_waits_to_certify_leaves_connections_to_others() {
+    async fn scenario(db: TestDatabase) {
+        let small = signing(&db)
+            .with("LLMRING_DATABASE_POOL_SIZE", "2")
+            .with("LLMRING_DATABASE_POOL_OVERFLOW", "0");
+        let server = small.start().await;
+        let (alice, bob) = (server.actor("alice"), server.actor("bob"));
+        log(&alice, json!({})).await;
+        let begun = alice.post("/api/v1/conversations", &json!({})).await.ok().json();
+        let project: Uuid = begun["api_key_id"]
+            .as_str()
+            .and_then(|id| id.parse().ok())
+            .expect("a project's id");
+
+        // As if another replica certified for a long time.
+        let elsewhere = db.db_connect().await;
+        let transaction = elsewhere.begin().await.expect("a transaction");
+        let [.., a, b, c, d] = *project.as_bytes();
+        let key = i32::from_be_bytes([a, b, c, d]);
+        let lock = format!("SELECT pg_advisory_xact_lock(x'72637074'::int, {key})");
+        transaction.execute_unprepared(&lock).await.expect("the lock");
+
+        let mut crowd = JoinSet::new();
+        for _ in 0..12 {
+            let alice = alice.clone();
+            crowd.spawn(async move { generate(&alice, json!({"since_last_receipt": true})).await });
+        }
+        while crowd.try_join_next().is_none() {
+            bob.stats("").await.ok();
+            log(&bob, json!({})).await;
+        }
+        for refused in crowd.join_all().await {
+            let refused = refused.refused(503);
+            assert!(refused.header("retry-after").is_some(), "{refused:?}");
+        }
+        transaction.rollback().await.expect("the lock given up");
+        elsewhere.close().await.expect("a closed connection");
+        generate(&alice, json!({"since_last_receipt": true})).await.ok();
+    }
+    play(TestDatabase::postgres(), scenario).await;
 }
 
 #[tokio::test]

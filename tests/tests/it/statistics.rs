@@ -106,6 +106,23 @@ const EDGES: &[&str] = &[
 ];
 
 on_both_databases! {
+    async fn sums_beyond_the_databases_integers_are_exact_or_refused(db: TestDatabase) {
+        let server = Server::on(&db).start().await;
+        let alice = server.actor("alice");
+        for model in ["a", "b", "c"] {
+            let log = json!({"provider": "p", "model": model, "input_tokens": 1, "cost": 0.25});
+            alice.log_usage(log).await.ok();
+        }
+        // As after very many dear calls: each sum is the greatest that one bucket takes.
+        db.db_execute("UPDATE usage_rollups SET cost_micros = 9223372036854775807, cost_picos = 999999").await;
+        let stats = alice.stats("").await.ok();
+        assert_eq!(stats.exact(&["summary", "total_cost"]), "27670116110564.327423999997");
+        assert_eq!(stats.exact(&["by_model", "b", "cost"]), "9223372036854.775807999999");
+        db.db_execute("UPDATE usage_rollups SET input_tokens = 9223372036854775807").await;
+        let refused = alice.stats("").await.refused(400);
+        assert!(refused.text.contains("shorter"), "{refused:?}");
+    }
+
     async fn an_empty_project_has_empty_statistics(db: TestDatabase) {
         let server = Server::on(&db).start().await;
         assert_answer!(server.actor("alice").stats("").await.ok(), @r#"

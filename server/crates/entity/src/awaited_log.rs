@@ -7,7 +7,10 @@ use sea_orm::entity::prelude::*;
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "awaited_logs")]
 pub struct Model {
-    /// SHA-256 of what tells the call: conversation, provider, model and counts.
+    /// Where it was said; nothing is awaited for a conversation that is gone.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub conversation_id: Uuid,
+    /// SHA-256 of what tells the call: project, conversation, provider, model and counts.
     #[sea_orm(primary_key, auto_increment = false)]
     pub call_sha256: Vec<u8>,
     /// The row.

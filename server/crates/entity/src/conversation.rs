@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::SimpleExpr;
 
 use crate::ids::ProjectId;
 use crate::usd::Usd;
@@ -75,6 +76,14 @@ impl Entity {
     pub fn of(project: ProjectId) -> Select<Self> {
         Self::find().filter(Column::ProjectId.eq(project))
     }
+}
+
+/// `updated_at` after a change at this time. Changes are committed in another order than they begin, and clocks of replicas differ: the
+/// latest counts.
+pub fn updated(at: DateTime<Utc>) -> SimpleExpr {
+    Expr::case(Column::UpdatedAt.lt(at), Expr::value(at))
+        .finally(Column::UpdatedAt.into_expr())
+        .into()
 }
 
 impl Model {

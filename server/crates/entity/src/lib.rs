@@ -27,3 +27,17 @@ pub mod message;
 pub mod conversation_template;
 
 pub mod awaited_log;
+
+pub mod server;
+
+pub mod tool;
+
+pub mod tool_version;
+
+pub mod resource;
+
+pub mod resource_template;
+
+pub mod prompt;
+
+pub mod tool_execution;

@@ -23,7 +23,7 @@ pub struct Model {
     pub logs_count: Option<i64>,
     /// The receipt itself: JSON, byte for byte.
     pub text: String,
-    /// SHA-256 over project, id and text.
+    /// SHA-256 over all of the row but `key_id`, which the text has too.
     pub sha256: Vec<u8>,
 }
 

@@ -12,6 +12,7 @@ const DECIMALS: i64 = 12;
 const PICOS_PER_USD: u128 = 1_000_000_000_000;
 /// Pico-dollars in a micro-dollar.
 const PICOS_PER_MICRO: i128 = 1_000_000;
+const MICROS_PER_DOLLAR: i128 = 1_000_000;
 
 /// An exact amount of US dollars: a count of pico-dollars (10⁻¹² USD), which may be negative.
 ///
@@ -100,6 +101,15 @@ impl Usd {
     pub fn from_sums(micros: i64, picos: i64) -> Self {
         // 2⁶³ × 10⁶ + 2⁶³ is below 2¹²⁷: this cannot overflow.
         Self(i128::from(micros) * PICOS_PER_MICRO + i128::from(picos))
+    }
+
+    /// The amount of columns summed in three parts, none of which overflows: the micro-dollars' whole dollars
+    /// (`cost_micros / 1000000`), what is left of them (`cost_micros % 1000000`), pico-dollars.
+    #[must_use]
+    pub fn from_split_sums(dollars: i64, micros: i64, picos: i64) -> Self {
+        // 2⁶³ × 10¹² is below 2¹⁰⁴: this cannot overflow.
+        let Self(rest) = Self::from_sums(micros, picos);
+        Self(i128::from(dollars) * MICROS_PER_DOLLAR * PICOS_PER_MICRO + rest)
     }
 }
 

@@ -18,7 +18,7 @@ pub fn of_text(text: &[u8]) -> Result<Vec<u8>, JsonError> {
 ///
 /// # Errors
 ///
-/// What [`json::read`] would refuse in the value's text: integers beyond ±2^53, reserved members, too much depth.
+/// What [`json::read`] would refuse in the value's text: integers beyond ±(2^53 − 1), reserved members, too much depth.
 pub fn of_value(value: &Value) -> Result<Vec<u8>, JsonError> {
     of_text(value.to_string().as_bytes())
 }

@@ -6,7 +6,8 @@
 //!
 //! Numbers with a fraction or an exponent are doubles, rounded to nearest as RFC 8785 section 3.2.2.3 has it:
 //! `0.12345678901234567890` is read, and signed as `0.12345678901234568`. `1`, `1.0` and `1e0` are one number, and
-//! `-0` is `0`. Integers are exact or refused: they may be anything up to ±2^53.
+//! `-0` is `0`. Integers are exact or refused: they may be anything up to ±(2^53 − 1), as in
+//! I-JSON (RFC 7493 section 2.2): beyond, two integers may be one double.
 
 use std::fmt;
 
@@ -15,8 +16,8 @@ use serde_json::{Map, Number, Value};
 /// How many arrays and objects may be inside one another.
 pub const MAX_DEPTH: usize = 64;
 
-/// 2^53: the largest magnitude of an integer, written without fraction and exponent, that is accepted.
-pub const MAX_INTEGER: u64 = 1 << 53;
+/// 2^53 − 1: the largest magnitude of an integer, written without fraction and exponent, that is accepted (RFC 7493 section 2.2).
+pub const MAX_INTEGER: u64 = (1 << 53) - 1;
 
 /// Member names with this prefix mean something else to some builds of `serde_json` than to any other reader.
 pub const RESERVED_PREFIX: &str = "$serde_json::private::";
@@ -105,7 +106,7 @@ pub enum Problem {
     #[error("not a number as JSON writes it")]
     Number,
     /// An integer beyond [`MAX_INTEGER`].
-    #[error("an integer beyond ±2^53 is not carried exactly by JSON; send it as a string")]
+    #[error("an integer beyond ±(2^53 − 1) is not carried exactly by JSON; send it as a string")]
     InexactInteger,
     /// A number that a double turns into infinity, or into zero though it is not zero.
     #[error("the number is out of the range of an IEEE 754 double")]
@@ -442,8 +443,8 @@ mod tests {
             "{}",
             r#"{"a":[1,-2,3.5,1e3,-0,-0.0,0],"b":{"c":null,"d":true,"e":false}}"#,
             r#""\"\\\/\b\f\n\r\t\u0041\u00e9\ud83d\ude02é😂""#,
-            "9007199254740992",
-            "-9007199254740992",
+            "9007199254740991",
+            "-9007199254740991",
             "1e22",
             "1E-300",
             "0.1",
@@ -481,7 +482,7 @@ mod tests {
         );
         assert_eq!(
             refusal(r#"{"tokens":{"input":9007199254740993}}"#),
-            "an integer beyond ±2^53 is not carried exactly by JSON; send it as a string at /tokens/input (byte 19)"
+            "an integer beyond ±(2^53 − 1) is not carried exactly by JSON; send it as a string at /tokens/input (byte 19)"
         );
         assert_eq!(
             refusal(r#"{"cost":[1E400]}"#),
@@ -513,6 +514,8 @@ mod tests {
     #[test]
     fn numbers_are_exact_or_refused() {
         for literal in [
+            "9007199254740992",
+            "-9007199254740992",
             "-9007199254740993",
             "18446744073709551615",
             "18446744073709551616",

@@ -1,6 +1,6 @@
 //! A signed receipt.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 use serde_json::{Map, Value};
 
@@ -167,13 +167,15 @@ impl Serialize for WithoutSignature<'_> {
     }
 }
 
-/// Reads an RFC 3339 time; one without an offset means UTC.
+/// Reads an RFC 3339 time; one without an offset means UTC. `None` also for one that an offset takes out of the years 0 to 9999, which
+/// RFC 3339 could not write in UTC.
 #[must_use]
 pub fn parse_instant(text: &str) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(text)
         .or_else(|_| DateTime::parse_from_rfc3339(&format!("{text}Z")))
         .ok()
         .map(|instant| instant.to_utc())
+        .filter(|instant| (0..=9999).contains(&instant.year()))
 }
 
 /// Checks the members and returns the timestamp.

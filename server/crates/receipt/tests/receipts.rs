@@ -176,7 +176,7 @@ fn what_cannot_be_carried_exactly_is_not_signed() {
     };
     let SignError::Json(error) = refused("tokens", json!({"input": 9_007_199_254_740_993_u64, "output": 0}))
     else {
-        panic!("an integer beyond 2^53 must be refused");
+        panic!("an integer beyond 2^53 − 1 must be refused");
     };
     assert_eq!(error.problem(), &Problem::InexactInteger);
     assert_eq!(error.path().collect::<Vec<_>>(), ["tokens", "input"]);

@@ -1,9 +1,11 @@
 //! A conversation as JSON Lines: the conversation itself on the first line, then its messages, oldest first.
 
+use bytes::Bytes;
 use entity::conversation;
 use entity::usd::Usd;
 use futures_util::{Stream, StreamExt};
-use poem::http::header;
+use poem::error::ReadBodyError;
+use poem::http::{StatusCode, header};
 use poem::{Body as HttpBody, IntoResponse, Request, RequestBody, Response};
 use poem_openapi::payload::{Payload, PlainText};
 use poem_openapi::registry::{
@@ -13,10 +15,11 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOpti
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::wire::{Conversation, ConversationRequest, Message, MessageRequest, column};
+use super::streamed::{json, written_while_read};
+use super::wire::{Conversation, ConversationRequest, Message, MessageRequest};
 use crate::api::body;
 use crate::api::problem::Problem;
-use crate::api::scalar::{Count, Dollars, Timestamp};
+use crate::api::scalar::{Dollars, Timestamp};
 use crate::app::App;
 use crate::conversations::{ImportedConversation, ImportedMessage, NewMessage};
 use crate::error::{Error, Violation};
@@ -46,10 +49,7 @@ struct Line<T> {
 }
 
 fn line<T: Serialize>(kind: &'static str, value: T) -> Result<Vec<u8>, Error> {
-    let mut line = serde_json::to_vec(&Line { kind, value }).map_err(|source| Error::Corrupt {
-        what: "message",
-        source,
-    })?;
+    let mut line = json(&Line { kind, value })?;
     line.push(b'\n');
     Ok(line)
 }
@@ -75,16 +75,9 @@ impl Export {
             Ok(lines)
         });
         let lines = futures_util::stream::once(async { Ok(first) }).chain(rest);
-        let lines = lines.map(|lines: Result<Vec<u8>, Error>| {
-            // The status is sent already: all that is left is to break off, which the client notices.
-            lines.map_err(|error| {
-                tracing::warn!(%error, "an export broke off");
-                std::io::Error::other("the export broke off")
-            })
-        });
         Ok(Self {
             id,
-            body: HttpBody::from_bytes_stream(lines),
+            body: written_while_read(lines),
         })
     }
 }
@@ -124,10 +117,8 @@ struct ConversationLine {
     #[serde(rename = "type")]
     kind: Option<String>,
     id: Option<Uuid>,
-    #[serde(default)]
-    total_input_tokens: Count,
-    #[serde(default)]
-    total_output_tokens: Count,
+    total_input_tokens: Option<i64>,
+    total_output_tokens: Option<i64>,
     total_cost: Option<Dollars>,
     created_at: Option<Timestamp>,
     updated_at: Option<Timestamp>,
@@ -143,27 +134,61 @@ struct MessageLine {
     timestamp: Option<Timestamp>,
 }
 
-/// A file that is put back.
+/// A file that is put back. Its messages are read when they are asked for.
 #[derive(Debug)]
 pub(super) struct Import {
     pub(super) conversation: ImportedConversation,
-    pub(super) messages: Vec<ImportedMessage>,
+    pub(super) messages: Messages,
+}
+
+/// The lines of a file after the first.
+#[derive(Clone, Debug)]
+pub(super) struct Messages {
+    file: Bytes,
+    /// Where the next line begins.
+    at: usize,
+    /// Its number, from 1.
+    number: usize,
+}
+
+impl Messages {
+    /// The next line that is not empty, with its number.
+    fn line(&mut self) -> Option<(usize, Bytes)> {
+        while self.at < self.file.len() {
+            let rest = &self.file[self.at..];
+            let length = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
+            let line = self.file.slice(self.at..self.at + length);
+            let number = self.number;
+            self.at += length + 1;
+            self.number += 1;
+            if !line.trim_ascii().is_empty() {
+                return Some((number, line));
+            }
+        }
+        None
+    }
+}
+
+impl Iterator for Messages {
+    type Item = Result<ImportedMessage, Problem>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (number, line) = self.line()?;
+        Some(message(&line).map_err(|problem| problem.on_line(number)))
+    }
 }
 
 impl Import {
-    fn read(bytes: &[u8]) -> Result<Self, Problem> {
-        let mut lines = bytes
-            .split(|byte| *byte == b'\n')
-            .enumerate()
-            .filter(|(_, line)| !line.trim_ascii().is_empty())
-            .map(|(index, line)| (index + 1, line));
-        let Some((number, first)) = lines.next() else {
+    fn read(file: Bytes) -> Result<Self, Problem> {
+        let mut messages = Messages {
+            file,
+            at: 0,
+            number: 1,
+        };
+        let Some((number, first)) = messages.line() else {
             return Err(Problem::malformed("the body has no lines"));
         };
-        let conversation = conversation(first).map_err(|problem| problem.on_line(number))?;
-        let messages = lines
-            .map(|(number, line)| message(line).map_err(|problem| problem.on_line(number)))
-            .collect::<Result<_, _>>()?;
+        let conversation = conversation(&first).map_err(|problem| problem.on_line(number))?;
         Ok(Self {
             conversation,
             messages,
@@ -182,12 +207,16 @@ fn conversation(line: &[u8]) -> Result<ImportedConversation, Problem> {
         updated_at,
     } = body::read(line)?;
     must_be("conversation", kind)?;
+    let total = |member, tokens: Option<i64>| match tokens.unwrap_or(0) {
+        tokens if tokens >= 0 => Ok(tokens),
+        _ => Err(Violation::body(&[member], "must not be negative")),
+    };
     let fields: ConversationRequest = body::read(line)?;
     Ok(ImportedConversation {
         id,
         fields: fields.into(),
-        input_tokens: column(total_input_tokens),
-        output_tokens: column(total_output_tokens),
+        input_tokens: total("total_input_tokens", total_input_tokens)?,
+        output_tokens: total("total_output_tokens", total_output_tokens)?,
         cost: total_cost.map_or(Usd::ZERO, |cost| cost.0),
         created_at: created_at.map(|time| time.0),
         updated_at: updated_at.map(|time| time.0),
@@ -274,11 +303,19 @@ impl<'a> ApiExtractor<'a> for Import {
             && !ACCEPTED.contains(&kind.as_str())
         {
             let detail = format!("the body must be sent as Content-Type: {CONTENT_TYPE}");
-            return Err(Problem::new(poem::http::StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).into());
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).into());
         }
-        let limit = App::of(request).config().http.max_body_bytes;
-        let bytes = body.take()?.into_bytes_limit(limit).await?;
-        Ok(Self::read(&bytes)?)
+        let limit = App::of(request).config().http.max_import_bytes;
+        let file = body.take()?.into_bytes_limit(limit).await;
+        let file = file.map_err(|error| match error {
+            ReadBodyError::PayloadTooLarge => Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "the file is larger than the server accepts (LLMRING_MAX_IMPORT_BYTES)",
+            )
+            .into(),
+            error => poem::Error::from(error),
+        })?;
+        Ok(Self::read(file)?)
     }
 }
 
@@ -289,8 +326,10 @@ mod tests {
     use super::*;
 
     fn status(text: &str) -> u16 {
-        match Import::read(text.as_bytes()) {
-            Ok(_) => 200,
+        let file = Import::read(Bytes::copy_from_slice(text.as_bytes()));
+        let read = file.and_then(|mut file| file.messages.try_for_each(|message| message.map(drop)));
+        match read {
+            Ok(()) => 200,
             Err(problem) => problem.into_response().status().as_u16(),
         }
     }
@@ -298,9 +337,9 @@ mod tests {
     #[test]
     fn lines_are_read_in_order() {
         let file = "{\"type\":\"conversation\",\"title\":\"t\"}\r\n\n{\"type\":\"message\",\"role\":\"user\",\"content\":\"a\"}\n{\"role\":\"assistant\"}";
-        let import = Import::read(file.as_bytes()).expect("a conversation");
+        let import = Import::read(Bytes::from_static(file.as_bytes())).expect("a conversation");
         assert_eq!(import.conversation.fields.title.as_deref(), Some("t"));
-        assert_eq!(import.messages.len(), 2);
+        assert_eq!(import.messages.count(), 2);
     }
 
     #[test]

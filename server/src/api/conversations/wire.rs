@@ -153,19 +153,6 @@ impl From<conversation::Model> for Conversation {
     }
 }
 
-impl Conversation {
-    pub(super) fn with_messages(
-        row: conversation::Model,
-        messages: Vec<message::Model>,
-    ) -> Result<Self, Error> {
-        let messages = messages.into_iter().map(Message::try_from);
-        Ok(Self {
-            messages: Some(messages.collect::<Result<_, _>>()?),
-            ..Self::from(row)
-        })
-    }
-}
-
 /// Who says something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Enum)]
 #[oai(rename = "Role", rename_all = "lowercase")]
@@ -363,7 +350,9 @@ impl MessagesRequest {
 enum WireLoggingLevel {
     /// Everything.
     Full,
-    /// Everything but what was said; of that the hash.
+    /// Everything but what was said; of that the hash. Of `metadata` it is `alias`, `cached_tokens`, `conversation_id`, `cost`,
+    /// `finish_reason`, `input_cost`, `input_tokens`, `latency_ms`, `model`, `origin`, `output_cost`, `output_tokens`, `profile`, `provider`
+    /// and `role`, where they are numbers, booleans or texts of at most 255 characters.
     Metadata,
     /// Nothing.
     None,
@@ -392,7 +381,8 @@ pub(super) struct Message {
     /// What was said; null when nothing was or it is not kept.
     #[oai(nullable)]
     content: Option<WireContent>,
-    /// SHA-256 of the content, hexadecimal: of a text its UTF-8 bytes, of parts their RFC 8785 form.
+    /// SHA-256 of the content, hexadecimal: of a text its UTF-8 bytes, of parts their RFC 8785 form, or, where that gives them none (as for
+    /// integers beyond ±(2⁵³ − 1)), their JSON as it came.
     #[oai(nullable)]
     content_hash: Option<String>,
     /// The tool calls that the model made.
