@@ -18,7 +18,8 @@ use crate::mcp::secrets::{PREVIOUS_SECRET_KEYS, SECRET_KEY, SecretKey};
 
 pub use mcp::McpConfig;
 pub(crate) use mcp::{
-    EGRESS, MAX_DISCOVERY_BYTES, MAX_ITEMS, MAX_MESSAGE_BYTES, MAX_NOTIFICATIONS, MAX_PAGES, STDIO_ALLOW,
+    EGRESS, MAX_DEFINITIONS, MAX_DISCOVERY_BYTES, MAX_MESSAGE_BYTES, MAX_NOTIFICATIONS, MAX_PAGES,
+    STDIO_ALLOW,
 };
 pub use settings::{SETTINGS, Setting, Settings, Source};
 

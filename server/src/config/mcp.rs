@@ -17,7 +17,7 @@ pub(crate) const MAX_NOTIFICATIONS: &str = "LLMRING_MCP_MAX_NOTIFICATIONS";
 /// The setting that limits the pages of one list.
 pub(crate) const MAX_PAGES: &str = "LLMRING_MCP_MAX_PAGES";
 /// The setting that limits the entries of one list.
-pub(crate) const MAX_ITEMS: &str = "LLMRING_MCP_MAX_ITEMS";
+pub(crate) const MAX_DEFINITIONS: &str = "LLMRING_MCP_MAX_DEFINITIONS";
 /// The setting that limits all lists of a server together.
 pub(crate) const MAX_DISCOVERY_BYTES: &str = "LLMRING_MCP_MAX_DISCOVERY_BYTES";
 
@@ -59,9 +59,7 @@ impl McpConfig {
     pub fn reaches_private_networks(&self) -> bool {
         self.egress != EgressPolicy::Public
     }
-}
 
-impl McpConfig {
     /// What native sessions are permitted, in words: `stdio: node server.js`, `http: private networks and the internet`.
     pub fn permissions(&self) -> Vec<String> {
         let commands = self
@@ -97,7 +95,7 @@ pub(super) fn mcp(settings: &Settings, host: IpAddr, auth_mode: AuthMode) -> Res
         max_notifications: u32::try_from(whole(settings, MAX_NOTIFICATIONS, 1, 1_000_000)?)
             .unwrap_or(u32::MAX),
         max_pages: size(settings, MAX_PAGES, 1, 1_000_000)?,
-        max_items: size(settings, MAX_ITEMS, 1, 1_000_000)?,
+        max_items: size(settings, MAX_DEFINITIONS, 1, 1_000_000)?,
         max_discovery_bytes: size(settings, MAX_DISCOVERY_BYTES, 1024, 1 << 32)?,
     })
 }

@@ -361,12 +361,6 @@ pub const SETTINGS: &[Setting] = &[
         "Pages read of one list of an MCP server",
     ),
     setting(
-        "LLMRING_MCP_MAX_ITEMS",
-        "COUNT",
-        Some("10000"),
-        "Entries accepted in one list of an MCP server",
-    ),
-    setting(
         "LLMRING_MCP_MAX_DISCOVERY_BYTES",
         "BYTES",
         Some("67108864"),
