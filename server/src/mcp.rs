@@ -111,3 +111,6 @@ fn no_server(id: Uuid) -> Error {
         id: id.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
 use poem_openapi::types::{ParseError, ParseFromParameter, ParseResult, Type};
+use uuid::Uuid;
 
 use crate::usage::{DateBound, Zone};
 
@@ -57,4 +58,10 @@ text_parameter!(
     /// A time zone.
     ZoneParam(Zone),
     "A name of the IANA time zone database, such as `Europe/Berlin`."
+);
+
+text_parameter!(
+    /// An id. Its format is not declared: an empty parameter counts as absent.
+    IdParam(Uuid),
+    "A UUID."
 );

@@ -105,7 +105,10 @@ on_both_databases! {
             assert_eq!(list(&alice, &format!("{path}?server_id={id}&is_active=true&limit=1")).await.len(), 1);
             assert!(list(&alice, &format!("{path}?project_id=p")).await.is_empty());
             assert!(list(&alice, &format!("{path}?offset=1")).await.is_empty());
-            alice.get(&format!("{ROOT}/{path}?limit=0")).await.refused(422);
+            assert_eq!(list(&alice, &format!("{path}?server_id=&is_active=&project_id=&limit=")).await.len(), 1);
+            for query in ["limit=0", "server_id=calc", "is_active=perhaps"] {
+                alice.get(&format!("{ROOT}/{path}?{query}")).await.refused(422);
+            }
         }
     }
 

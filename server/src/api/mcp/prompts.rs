@@ -10,6 +10,7 @@ use super::wire::Prompt;
 use crate::api::Tag;
 use crate::api::auth::Caller;
 use crate::api::body::Answer;
+use crate::api::page::IdParam;
 use crate::api::problem::Problem;
 use crate::app::App;
 
@@ -27,7 +28,7 @@ impl PromptsApi {
         /// Those in this state; active ones when absent.
         is_active: Query<Option<bool>>,
         /// Those of this server.
-        server_id: Query<Option<Uuid>>,
+        server_id: Query<Option<IdParam>>,
         /// Those of servers that were registered with this `project_id`.
         project_id: Query<Option<String>>,
         /// At most this many; all when absent.
@@ -38,7 +39,7 @@ impl PromptsApi {
         offset: Query<Option<u64>>,
     ) -> Result<Answer<Vec<Prompt>>, Problem> {
         let mcp = App::of(request).mcp();
-        let selection = selection(is_active, server_id.0, project_id, limit, offset);
+        let selection = selection(is_active, server_id, project_id, limit, offset);
         let rows = mcp.prompts(caller.project, selection).await?;
         let listed = rows.into_iter().map(|(row, _)| Prompt::try_from(row));
         Ok(Answer(listed.collect::<Result<_, _>>()?))

@@ -51,7 +51,7 @@ impl ServersApi {
         offset: Query<Option<u64>>,
     ) -> Result<Answer<Vec<McpServer>>, Problem> {
         let mcp = App::of(request).mcp();
-        let selection = selection(is_active, None, project_id, limit, offset);
+        let selection = selection(is_active, Query(None), project_id, limit, offset);
         let rows = mcp.servers(caller.project, selection).await?;
         let listed = rows.into_iter().map(McpServer::try_from);
         Ok(Answer(listed.collect::<Result<_, _>>()?))

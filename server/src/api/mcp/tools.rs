@@ -10,6 +10,7 @@ use super::wire::{Tool, ToolExecution, ToolRequest, ToolVersion};
 use crate::api::Tag;
 use crate::api::auth::Caller;
 use crate::api::body::{Answer, Body};
+use crate::api::page::IdParam;
 use crate::api::problem::Problem;
 use crate::app::App;
 use crate::usage::Page;
@@ -41,7 +42,7 @@ impl ToolsApi {
         /// Those in this state; active ones when absent.
         is_active: Query<Option<bool>>,
         /// Those of this server.
-        server_id: Query<Option<Uuid>>,
+        server_id: Query<Option<IdParam>>,
         /// Those of servers that were registered with this `project_id`.
         project_id: Query<Option<String>>,
         /// At most this many; all when absent.
@@ -52,7 +53,7 @@ impl ToolsApi {
         offset: Query<Option<u64>>,
     ) -> Result<Answer<Vec<Tool>>, Problem> {
         let mcp = App::of(request).mcp();
-        let selection = selection(is_active, server_id.0, project_id, limit, offset);
+        let selection = selection(is_active, server_id, project_id, limit, offset);
         let rows = mcp.tools(caller.project, selection).await?;
         let listed = rows
             .into_iter()
