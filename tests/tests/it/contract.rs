@@ -281,7 +281,8 @@ async fn openapi_document_tells_the_truth_to_a_fuzzer() {
                    --max-examples 50 --seed 1 --suppress-health-check all --no-color";
     let mut arguments = vec!["-m", "schemathesis.cli", "run", &url, "--header", &header];
     arguments.extend(options.split_whitespace());
-    let fuzzed = python(&arguments, &[], AT_MOST).await;
+    let hooks = concat!(env!("CARGO_MANIFEST_DIR"), "/python/fuzzer_hooks.py");
+    let fuzzed = python(&arguments, &[("SCHEMATHESIS_HOOKS", hooks)], AT_MOST).await;
     assert!(fuzzed.status.success(), "{}\n{}", fuzzed.stdout, fuzzed.stderr);
     server.anybody().get("/health").await.ok();
 }
