@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::line::{Expected, Ticket};
 use super::session::Session;
-use crate::config::{MAX_DISCOVERY_BYTES, MAX_DEFINITIONS, MAX_PAGES, McpConfig};
+use crate::config::{MAX_DEFINITIONS, MAX_DISCOVERY_BYTES, MAX_PAGES, McpConfig};
 use crate::mcp::peer::{Discovery, Failure};
 
 /// JSON-RPC 2.0 section 5.1.
@@ -77,7 +77,11 @@ impl Lists<'_> {
             }
             items.extend(take_items(&mut page, method, member)?);
             if items.len() > self.config.max_items {
-                return Err(exceeded("entries in a list", self.config.max_items, MAX_DEFINITIONS));
+                return Err(exceeded(
+                    "entries in a list",
+                    self.config.max_items,
+                    MAX_DEFINITIONS,
+                ));
             }
             let next = match page.remove("nextCursor") {
                 Some(Value::String(next)) => next,
