@@ -66,7 +66,7 @@ on_both_databases! {
 
     async fn a_call_that_takes_too_long_is_ended(db: TestDatabase) {
         let peer = McpPeer::python_http().await;
-        let server = Server::on(&db).with("LLMRING_MCP_CALL_TIMEOUT", "1s").start().await;
+        let server = Server::on(&db).with("LLMRING_MCP_CALL_TIMEOUT", "1").start().await;
         let alice = server.actor("alice");
         let id = alice.discovers("peer", peer.url()).await;
         let record = alice.calls(&id, "wait", json!({"name": "late"})).await;

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use super::session::{Means, Session};
+use super::session::{Means, Session, permitted};
 use super::stdio::Environment;
 use crate::config::McpConfig;
 use crate::mcp::peer::{Failure, Peer};
@@ -197,6 +197,8 @@ impl Pool {
     /// # Errors
     /// Why there is none. It was not used.
     pub(super) async fn lease(self: &Arc<Self>, peer: &Peer, deadline: Instant) -> Result<Lease, Failure> {
+        // Before anything else: what is refused must not cost an idle session its place.
+        permitted(&peer.endpoint, &self.config)?;
         loop {
             let slot = self.slot(peer);
             if let Some(lease) = Lease::take(&slot) {
@@ -324,6 +326,7 @@ impl Pool {
     /// Lets a slot's session end with the requests under way.
     fn retire(&self, slot: Arc<Slot>) {
         slot.retired.store(true, Ordering::SeqCst);
+        let closing = self.closing.clone();
         if let Some(session) = slot.open().as_ref() {
             session.line().retire();
         }
@@ -333,7 +336,10 @@ impl Pool {
             let session = slot.open().take();
             if let Some(session) = session {
                 session.line().retire();
-                session.quiet().await;
+                tokio::select! {
+                    () = session.quiet() => {}
+                    () = closing.cancelled() => {}
+                }
                 session.close().await;
             }
         });

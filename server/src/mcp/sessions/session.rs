@@ -81,7 +81,6 @@ impl Session {
         means: &Means,
         place: OwnedSemaphorePermit,
     ) -> Result<Self, Failure> {
-        permitted(&peer.endpoint, config)?;
         let remembered_initialize = peer
             .protocol_version
             .as_deref()
@@ -386,7 +385,7 @@ fn complete(result: Map<String, Value>) -> Result<Map<String, Value>, Failure> {
 }
 
 /// Whether the operator permits the endpoint, as far as it shows before anything is dialled.
-fn permitted(endpoint: &Endpoint, config: &McpConfig) -> Result<(), Failure> {
+pub(super) fn permitted(endpoint: &Endpoint, config: &McpConfig) -> Result<(), Failure> {
     match endpoint {
         Endpoint::Stdio(words) if config.stdio_allow.contains(words) => Ok(()),
         Endpoint::Stdio(_) => Err(Failure::Denied {

@@ -408,6 +408,9 @@ async fn a_full_pool_closes_the_longest_idle_session_and_never_a_busy_one() {
     pid(&sessions, &third).await;
     gone(lifeline).await;
     assert_eq!(sessions.open_sessions(), 2);
+    let forbidden = super::peer(Endpoint::Stdio(words(&["forbidden"])));
+    call(&sessions, &forbidden, "pid").await.expect_err("denied");
+    assert_eq!(sessions.open_sessions(), 2, "what is refused takes no place");
 
     let mut busy = [&second, &third].map(|peer| Box::pin(call(&sessions, peer, "hang")));
     for call in &mut busy {
