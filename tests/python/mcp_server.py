@@ -120,7 +120,8 @@ def review(code: str, tone: str = "kind") -> str:
 
 
 def serve_http() -> None:
-    listener = socket.socket()
+    # Named for its protocol, for which alone the event loop sends small packets at once.
+    listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", int(os.environ.get("MCP_SERVER_PORT", "0"))))
     app = server.streamable_http_app(stateless_http="MCP_SERVER_STATELESS" in os.environ)
     http = uvicorn.Server(uvicorn.Config(app, log_level="error"))

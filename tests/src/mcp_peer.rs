@@ -72,6 +72,8 @@ impl McpPeer {
         let mut command = Command::new("node");
         command
             .args([everything().as_str(), "streamableHttp"])
+            .env_clear()
+            .env("PATH", variable("PATH"))
             .env("PORT", port.to_string())
             .stdout(Stdio::null());
         let (child, lines) = start(command, ReadFrom::Stderr);

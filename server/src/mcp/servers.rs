@@ -234,6 +234,9 @@ impl Mcp {
         row.updated_at = self.clock.now().max(row.updated_at);
         let row = row.into_active_model().reset_all().update(&transaction).await?;
         transaction.commit().await?;
+        if row.revision != before.revision || !row.is_active {
+            self.sessions.forget(id);
+        }
         Ok(row)
     }
 
@@ -247,6 +250,7 @@ impl Mcp {
         if deleted.rows_affected == 0 {
             return Err(no_server(id));
         }
+        self.sessions.forget(id);
         Ok(())
     }
 

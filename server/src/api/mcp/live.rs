@@ -39,7 +39,7 @@ impl LiveApi {
         let (resource, contents) = mcp.read_resource(caller.project, resource_id.0).await?;
         Ok(Answer(ResourceContent {
             resource: resource.try_into()?,
-            content: AnyJson::from_text(&contents.to_string()),
+            content: json(&contents)?,
         }))
     }
 
@@ -67,7 +67,7 @@ impl LiveApi {
         Ok(Answer(ResourceTemplateContent {
             resource_template: template.try_into()?,
             uri,
-            content: AnyJson::from_text(&contents.to_string()),
+            content: json(&contents)?,
         }))
     }
 
@@ -92,8 +92,8 @@ impl LiveApi {
         let (prompt, rendered) = mcp.render_prompt(caller.project, prompt_id.0, &arguments).await?;
         Ok(Answer(RenderedPrompt {
             prompt: prompt.try_into()?,
-            arguments: AnyJson::from_text(&Value::Object(arguments).to_string()),
-            rendered: AnyJson::from_text(&rendered.to_string()),
+            arguments: json(&Value::Object(arguments))?,
+            rendered: json(&rendered)?,
         }))
     }
 
@@ -124,6 +124,13 @@ fn members(body: Option<JsonObject>, wrapper: &str) -> Result<Map<String, Value>
         }
         None => Ok(members),
     }
+}
+
+fn json(value: &Value) -> Result<AnyJson, Error> {
+    AnyJson::from_stored(value.to_string()).map_err(|source| Error::Corrupt {
+        what: "answer of an MCP server",
+        source,
+    })
 }
 
 /// A resource and what it contains.
