@@ -99,15 +99,15 @@ impl LiveApi {
 
     /// What carries connections to MCP servers
     #[oai(path = "/adapters", method = "get", operation_id = "list_mcp_adapters")]
-    async fn adapters(&self, _caller: Caller, request: &Request) -> Answer<Vec<Adapter>> {
-        Answer(vec![Adapter {
+    async fn adapters(&self, _caller: Caller, request: &Request) -> Result<Answer<Vec<Adapter>>, Problem> {
+        Ok(Answer(vec![Adapter {
             name: "native".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             digest: None,
             transports: vec!["stdio".to_owned(), "http".to_owned()],
             permissions: App::of(request).config().mcp.permissions(),
             open_sessions: App::of(request).mcp().open_sessions(),
-        }])
+        }]))
     }
 }
 
