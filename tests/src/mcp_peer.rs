@@ -102,6 +102,11 @@ impl McpPeer {
         text.lines().map(str::to_owned).collect()
     }
 
+    /// The journal's path, which the command line or the environment of the Python server names.
+    pub fn journal_path(&self) -> String {
+        journal_in(self.directory.path()).display().to_string()
+    }
+
     /// Waits until the journal says so.
     pub async fn journal_says(&self, line: &str) {
         eventually(&format!("the line `{line}` in the peer's journal"), async || {

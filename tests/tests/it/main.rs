@@ -13,6 +13,7 @@ mod keys;
 mod mcp_definitions;
 mod mcp_executions;
 mod mcp_peers;
+mod mcp_security;
 mod mcp_servers;
 mod prices;
 mod receipts;
