@@ -69,6 +69,12 @@ pub enum LoadError {
         /// The host's versions.
         supported: &'static [&'static str],
     },
+    /// It is not on the operator's list of permitted components.
+    #[error("the component's digest {digest} is not on the list of permitted ones")]
+    UnknownDigest {
+        /// Its SHA-256, in hexadecimal.
+        digest: String,
+    },
     /// It belongs to another world.
     #[error(
         "the component exports nothing of llmring:plugin (tools, resources, prompts or transport); it exports {}",

@@ -1,6 +1,7 @@
 //! The engine, and the runtime that guests have to themselves.
 
 use std::{
+    collections::BTreeSet,
     fmt, io,
     num::NonZeroUsize,
     sync::{
@@ -38,6 +39,8 @@ pub struct Settings {
     pub transports: usize,
     /// Threads for guests that run for more than a millisecond, and for transports.
     pub threads: usize,
+    /// The SHA-256 digests (hexadecimal, lower case) of the components that may be loaded; none permits all.
+    pub digests: Option<BTreeSet<String>>,
     /// Where compiled code is kept; none compiles at each start.
     pub cache: Option<CodeCache>,
 }
@@ -51,6 +54,7 @@ impl Default for Settings {
             calls: 256,
             transports: 1_000,
             threads: thread::available_parallelism().map_or(2, NonZeroUsize::get),
+            digests: None,
             cache: None,
         }
     }

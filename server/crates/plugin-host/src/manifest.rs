@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{LimitChanges, LoadError, component};
+use crate::{Inspection, LimitChanges, LoadError, component};
 
 /// The name of the custom section that holds the manifest's text.
 pub const MANIFEST_SECTION: &str = "llmring:plugin/manifest";
@@ -98,12 +98,32 @@ impl Manifest {
         }
     }
 
+    /// Whether the component has what its manifest says it provides.
+    pub(crate) fn check(&self, inspection: &Inspection) -> Result<(), LoadError> {
+        let exports = |names: &[&str]| {
+            inspection
+                .interfaces()
+                .any(|interface| names.contains(&interface))
+        };
+        if self.provides.tools && !exports(&["tools", "resources", "prompts"]) {
+            return Err(LoadError::Manifest(
+                "it promises tools, and the component exports none".to_owned(),
+            ));
+        }
+        if !self.provides.transport.is_empty() && !exports(&["transport"]) {
+            return Err(LoadError::Manifest(
+                "it promises a transport, and the component exports none".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
     /// Puts the manifest `text` into `component`, in the place of one that is there: what `plugin bundle` writes.
     ///
     /// # Errors
-    /// The manifest or the component is malformed.
+    /// The manifest or the component is malformed, or they do not belong together.
     pub fn embed(text: &str, component: &[u8]) -> Result<Vec<u8>, LoadError> {
-        Self::parse(text)?;
+        Self::parse(text)?.check(&component::read(component)?)?;
         if text.len() > MAX_BYTES {
             return Err(LoadError::Manifest(format!(
                 "it is longer than {MAX_BYTES} bytes"
@@ -143,8 +163,7 @@ mod tests {
 
     #[test]
     fn a_manifest_survives_being_bundled() {
-        let text =
-            "name = \"fetch\"\nversion = \"1.2.0\"\n[provides]\ntools = true\n[asks]\nhosts = [\"*\"]\n";
+        let text = "name = \"fetch\"\nversion = \"1.2.0\"\n[asks]\nhosts = [\"*\"]\n";
         let bundled = Manifest::embed(text, EMPTY_COMPONENT).unwrap();
         let parsed = component::read(&bundled).unwrap();
         assert_eq!(parsed.manifest.unwrap(), Manifest::parse(text).unwrap());

@@ -60,6 +60,7 @@ pub(crate) struct Meter {
     log_lines_dropped: AtomicU32,
     progress: AtomicU32,
     denials: AtomicU32,
+    first_denial: OnceLock<String>,
 }
 
 impl Meter {
@@ -90,6 +91,7 @@ impl Meter {
             log_lines_dropped: AtomicU32::new(0),
             progress: AtomicU32::new(0),
             denials: AtomicU32::new(0),
+            first_denial: OnceLock::new(),
         }
     }
 
@@ -170,8 +172,19 @@ impl Meter {
         self.progress.fetch_add(1, Relaxed) < self.limits.progress
     }
 
-    pub(crate) fn count_denial(&self) {
+    pub(crate) fn count_denial(&self, denial: &str) {
         self.denials.fetch_add(1, Relaxed);
+        self.first_denial.get_or_init(|| denial.to_owned());
+    }
+
+    /// The answer of a guest as its caller gets it: one that failed after something was denied to it failed for that.
+    pub(crate) fn blame<T>(&self, outcome: Result<T, CallError>) -> Result<T, CallError> {
+        match (outcome, self.first_denial.get()) {
+            (Err(CallError::Failed(message)), Some(denial)) => {
+                Err(CallError::Denied(format!("{denial}; the plugin says: {message}")))
+            }
+            (outcome, _) => outcome,
+        }
     }
 
     /// What was used so far, `wall_time` being for the caller to say.

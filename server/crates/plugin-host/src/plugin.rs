@@ -73,10 +73,20 @@ impl Plugin {
         }
         let inspection = component::read(&bytes)?;
         inspection.check()?;
+        if settings
+            .digests
+            .as_ref()
+            .is_some_and(|permitted| !permitted.contains(&inspection.digest))
+        {
+            return Err(LoadError::UnknownDigest {
+                digest: inspection.digest,
+            });
+        }
         let manifest = inspection
             .manifest
             .clone()
             .unwrap_or_else(|| Manifest::unnamed(name));
+        manifest.check(&inspection)?;
         let limits = settings.limits.with(&manifest.limits, grants.limits());
         if limits.memory_bytes > settings.largest_memory_bytes {
             let most = settings.largest_memory_bytes >> 20;
@@ -221,6 +231,26 @@ impl Plugin {
         }
     }
 
+    /// Whether a transport may be opened now.
+    pub(crate) fn admit_transport(&self) -> Result<(), CallError> {
+        match self.inner.breaker.open_for(Instant::now()) {
+            Some(retry_after) if !retry_after.is_zero() => Err(CallError::Broken { retry_after }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes how a transport ended, when its guest ended.
+    pub(crate) fn note_transport<T>(
+        &self,
+        outcome: Result<T, CallError>,
+        usage: Usage,
+    ) -> Result<T, CallError> {
+        self.inner
+            .breaker
+            .note(matches!(outcome, Err(CallError::Trap(_))), Instant::now());
+        self.inner.counters.note(Execution { outcome, usage }).outcome
+    }
+
     async fn run<Q: Question>(&self, question: Q, call: Call) -> Execution<Q::Answer> {
         let started = Instant::now();
         let Inner {
@@ -298,7 +328,7 @@ async fn execute<Q: Question>(
         () = cancelled => Err(CallError::Cancelled),
     };
     Execution {
-        outcome,
+        outcome: meter.blame(outcome),
         usage: meter.usage(started.elapsed()),
     }
 }

@@ -32,13 +32,15 @@ pub(crate) struct Identity {
 impl Identity {
     /// What a guest is told when `line` is not granted. The operator's log says it with the file's name.
     pub(crate) fn deny(&self, meter: &Meter, what: &str, line: &str) -> String {
-        meter.count_denial();
         let plugin = &self.plugin;
         tracing::warn!(
             plugin,
             "denied {what}: to grant it, add `{line}` to {plugin}.toml in the folder of plugins"
         );
-        format!("{what} is not granted to the plugin {plugin} (its operator can grant it: {line})")
+        let denial =
+            format!("{what} is not granted to the plugin {plugin} (its operator can grant it: {line})");
+        meter.count_denial(&denial);
+        denial
     }
 }
 

@@ -1,6 +1,10 @@
 //! A connection over which MCP travels, carried by a guest: one instance, in one task, behind bounded channels.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
@@ -91,6 +95,7 @@ impl Transport {
         if !guest.has_transport() {
             return Err(CallError::NotFound("the plugin is no transport".to_owned()));
         }
+        plugin.admit_transport()?;
         let busy = || CallError::Busy("as many transports as permitted are open".to_owned());
         let places = vec![
             plugin.inner.transports.try_enter().ok_or_else(busy)?,
@@ -102,8 +107,12 @@ impl Transport {
         let channel = Channel::new(messages, deliveries);
         let keep = (places, guest.host.running());
         let mut run = guest.run_transport(endpoint.to_owned(), call, channel, &meter, keep);
-        let run = std::future::poll_fn(move |context| meter.poll(run.as_mut(), context));
-        let guest_task = guest.host.guests().spawn(async move { run.await? });
+        let (plugin, started) = (plugin.clone(), Instant::now());
+        let run = async move {
+            let ended = std::future::poll_fn(|context| meter.poll(run.as_mut(), context)).await;
+            plugin.note_transport(ended, meter.usage(started.elapsed()))?
+        };
+        let guest_task = guest.host.guests().spawn(run);
         Ok(Self {
             sender: TransportSender { outgoing },
             incoming,

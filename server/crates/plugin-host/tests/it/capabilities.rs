@@ -183,7 +183,7 @@ async fn another_origin_than_the_endpoint_s_is_denied() {
             .outcome
             .unwrap_err();
         assert!(
-            matches!(&error, CallError::Failed(message) if message.contains("HttpRequestDenied")),
+            matches!(&error, CallError::Denied(message) if message.contains("the plugin says: no answer: ErrorCode::HttpRequestDenied")),
             "{authority}: {error}"
         );
     }

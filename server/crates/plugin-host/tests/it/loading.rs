@@ -196,6 +196,30 @@ async fn a_plugin_that_loops_while_it_is_loaded_is_refused_in_time() {
 }
 
 #[tokio::test]
+async fn with_a_list_of_digests_nothing_else_is_loaded() {
+    let digest = inspect(&guests::echoes()).unwrap().digest;
+    let host = Host::start(Settings {
+        digests: Some([digest].into()),
+        ..Settings::default()
+    })
+    .unwrap();
+    load(&host, guests::echoes()).await;
+    let error = Plugin::load(&host, "guest", guests::spins(), Grants::default())
+        .await
+        .unwrap_err();
+    assert!(matches!(error, LoadError::UnknownDigest { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_manifest_that_promises_what_is_not_there_is_refused() {
+    let manifest = "name = \"echo\"\n[provides]\ntransport = [\"carrier-pigeon\"]";
+    let error = Manifest::embed(manifest, &guests::echoes())
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("promises a transport"), "{error}");
+}
+
+#[tokio::test]
 async fn a_component_that_is_too_large_is_refused() {
     let settings = Settings {
         largest_component_bytes: 1_000,

@@ -72,6 +72,25 @@ async fn a_transport_that_crashes_tells_whoever_waits() {
 }
 
 #[tokio::test]
+async fn transports_that_crash_again_and_again_are_not_opened_for_a_while() {
+    let limits = Limits {
+        breaker_traps: 2,
+        ..Limits::default()
+    };
+    let plugin = load(&host(limits), guests::carries_echoes()).await;
+    for _ in 0..2 {
+        let mut transport = Transport::open(&plugin, "here", call()).unwrap();
+        send(&transport, "crash").await.unwrap_err();
+        transport.ended().await.unwrap_err();
+    }
+    assert_eq!(plugin.counters().traps, 2);
+    assert!(matches!(
+        Transport::open(&plugin, "here", call()),
+        Err(CallError::Broken { .. })
+    ));
+}
+
+#[tokio::test]
 async fn a_transport_that_loops_is_ended() {
     let limits = Limits {
         cpu_time: Duration::from_millis(200),
