@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 use wasmtime::component::Resource;
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 
@@ -25,6 +26,7 @@ pub(crate) struct Outgoing {
 /// The guest's end of a channel.
 pub(crate) struct Channel {
     outgoing: Arc<Mutex<Outbox>>,
+    closing: CancellationToken,
     incoming: mpsc::Sender<String>,
 }
 
@@ -36,12 +38,18 @@ struct Outbox {
 }
 
 impl Channel {
-    pub(crate) fn new(messages: mpsc::Receiver<Outgoing>, incoming: mpsc::Sender<String>) -> Self {
+    /// A channel that ends when `closing` is cancelled and the messages that wait are taken.
+    pub(crate) fn new(
+        messages: mpsc::Receiver<Outgoing>,
+        incoming: mpsc::Sender<String>,
+        closing: CancellationToken,
+    ) -> Self {
         Self {
             outgoing: Arc::new(Mutex::new(Outbox {
                 messages,
                 found: None,
             })),
+            closing,
             incoming,
         }
     }
@@ -59,6 +67,9 @@ impl Channel {
             }
             None => match outbox.messages.try_recv() {
                 Ok(message) => Ok(Some(message)),
+                Err(mpsc::error::TryRecvError::Empty) if self.closing.is_cancelled() => {
+                    Err(HostError::Closed)
+                }
                 Err(mpsc::error::TryRecvError::Empty) => Ok(None),
                 Err(mpsc::error::TryRecvError::Disconnected) => Err(HostError::Closed),
             },
@@ -67,15 +78,21 @@ impl Channel {
 }
 
 /// What a guest waits on for the next message.
-struct Ready(Arc<Mutex<Outbox>>);
+struct Ready {
+    outgoing: Arc<Mutex<Outbox>>,
+    closing: CancellationToken,
+}
 
 #[async_trait::async_trait]
 impl Pollable for Ready {
     async fn ready(&mut self) {
-        let mut outbox = self.0.lock().await;
+        let mut outbox = self.outgoing.lock().await;
         if outbox.found.is_none() {
-            let message = outbox.messages.recv().await;
-            outbox.found = Some(message);
+            tokio::select! {
+                biased;
+                message = outbox.messages.recv() => outbox.found = Some(message),
+                () = self.closing.cancelled() => {}
+            }
         }
     }
 }
@@ -100,7 +117,10 @@ impl channel::Host for State {
         let Some(channel) = &self.channel else {
             return Ok(Err(no_channel()));
         };
-        let ready = self.table.push(Ready(channel.outgoing.clone()))?;
+        let ready = self.table.push(Ready {
+            outgoing: channel.outgoing.clone(),
+            closing: channel.closing.clone(),
+        })?;
         Ok(Ok(subscribe(&mut self.table, ready)?))
     }
 

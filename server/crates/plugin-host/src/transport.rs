@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio::sync::{mpsc, oneshot};
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     Call, CallError, Plugin,
@@ -70,6 +70,7 @@ pub struct Transport {
 #[derive(Clone)]
 pub struct TransportSender {
     outgoing: mpsc::Sender<Outgoing>,
+    closing: CancellationToken,
 }
 
 impl fmt::Debug for Transport {
@@ -104,7 +105,8 @@ impl Transport {
         let (outgoing, messages) = mpsc::channel(guest.limits.channel_messages);
         let (deliveries, incoming) = mpsc::channel(guest.limits.channel_messages);
         let meter = Arc::new(Meter::transport(guest.limits.clone()));
-        let channel = Channel::new(messages, deliveries);
+        let closing = CancellationToken::new();
+        let channel = Channel::new(messages, deliveries, closing.clone());
         let keep = (places, guest.host.running());
         let mut run = guest.run_transport(endpoint.to_owned(), call, channel, &meter, keep);
         let (plugin, started) = (plugin.clone(), Instant::now());
@@ -114,7 +116,7 @@ impl Transport {
         };
         let guest_task = guest.host.guests().spawn(run);
         Ok(Self {
-            sender: TransportSender { outgoing },
+            sender: TransportSender { outgoing, closing },
             incoming,
             guest: AbortOnDropHandle::new(guest_task),
             goodbye: guest.limits.cancel_grace,
@@ -144,7 +146,8 @@ impl Transport {
             guest,
             goodbye,
         } = self;
-        drop((sender, incoming));
+        sender.closing.cancel();
+        drop(incoming);
         match tokio::time::timeout(goodbye, guest).await {
             Ok(Ok(ended)) => ended,
             Ok(Err(error)) => Err(CallError::Host(error.to_string()).into()),
@@ -172,6 +175,9 @@ impl TransportSender {
     /// # Errors
     /// What became of it instead.
     pub async fn send(&self, message: String, headers: Vec<(String, String)>) -> Result<(), TransportError> {
+        if self.closing.is_cancelled() {
+            return Err(TransportError::Closed);
+        }
         let (answer, answered) = oneshot::channel();
         let outgoing = Outgoing {
             message,

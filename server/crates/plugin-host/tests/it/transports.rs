@@ -42,6 +42,17 @@ async fn messages_go_out_with_their_headers_and_come_back() {
 }
 
 #[tokio::test]
+async fn closing_does_not_wait_for_those_who_could_still_send() {
+    let transport = open(Limits::default()).await;
+    let sender = transport.sender();
+    transport.close().await.unwrap();
+    assert_eq!(
+        sender.send("late".to_owned(), vec![]).await,
+        Err(TransportError::Closed)
+    );
+}
+
+#[tokio::test]
 async fn a_message_that_fails_ends_its_sender_s_wait_and_nothing_else() {
     let mut transport = open(Limits::default()).await;
     assert_eq!(
