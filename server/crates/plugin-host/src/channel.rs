@@ -107,7 +107,10 @@ impl channel::Host for State {
             return Ok(Err(no_channel()));
         };
         match channel.take() {
-            Ok(Some(message)) => Ok(Ok(Some(self.table.push(OutgoingHandle(message))?))),
+            Ok(Some(message)) => {
+                self.meter.begin_turn();
+                Ok(Ok(Some(self.table.push(OutgoingHandle(message))?)))
+            }
             Ok(None) => Ok(Ok(None)),
             Err(error) => Ok(Err(error)),
         }

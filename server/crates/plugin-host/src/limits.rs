@@ -13,7 +13,7 @@ pub struct Limits {
     pub table_elements: u32,
     /// Core instances in one component.
     pub core_instances: u32,
-    /// CPU time, that of host functions included. For a transport: between two waits.
+    /// CPU time, that of host functions included. For a transport: between two waits or messages.
     pub cpu_time: Duration,
     /// Time from the start of a call to its end, waiting included. It does not bind transports.
     pub wall_time: Duration,

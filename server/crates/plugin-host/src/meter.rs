@@ -50,8 +50,11 @@ pub(crate) struct Meter {
     slow: AtomicBool,
     /// Set when the guest was interrupted by an epoch and not by a wait of its own.
     preempted: AtomicBool,
+    /// All CPU time.
     cpu_nanos: AtomicU64,
-    poll_started_nanos: AtomicU64,
+    /// What counts against the limit, up to the beginning of the turn that runs now, if one does.
+    turn_nanos: AtomicU64,
+    turn_started_nanos: AtomicU64,
     memory_bytes: AtomicU64,
     memory_peak: AtomicU64,
     requests: AtomicU32,
@@ -82,7 +85,8 @@ impl Meter {
             slow: AtomicBool::new(false),
             preempted: AtomicBool::new(false),
             cpu_nanos: AtomicU64::new(0),
-            poll_started_nanos: AtomicU64::new(0),
+            turn_nanos: AtomicU64::new(0),
+            turn_started_nanos: AtomicU64::new(0),
             memory_bytes: AtomicU64::new(0),
             memory_peak: AtomicU64::new(0),
             requests: AtomicU32::new(0),
@@ -113,12 +117,21 @@ impl Meter {
     pub(crate) fn tick(&self) -> Result<(), LimitExceeded> {
         self.slow.store(true, Relaxed);
         self.preempted.store(true, Relaxed);
-        let running = thread_nanos().saturating_sub(self.poll_started_nanos.load(Relaxed));
-        let spent = Duration::from_nanos(self.cpu_nanos.load(Relaxed).saturating_add(running));
+        let running = thread_nanos().saturating_sub(self.turn_started_nanos.load(Relaxed));
+        let spent = Duration::from_nanos(self.turn_nanos.load(Relaxed).saturating_add(running));
         if spent > self.limits.cpu_time {
             return Err(self.exceed(Limit::CpuTime(self.limits.cpu_time)));
         }
         self.exceeded().map_or(Ok(()), Err)
+    }
+
+    /// Called when the guest has waited, or has taken a message: a transport has its CPU time anew. (One that is busy may
+    /// find the next message before it would have to wait.)
+    pub(crate) fn begin_turn(&self) {
+        if self.endless {
+            self.turn_nanos.store(0, Relaxed);
+            self.turn_started_nanos.store(thread_nanos(), Relaxed);
+        }
     }
 
     /// Accounts for linear memory that is about to change by `growth` bytes.
@@ -209,14 +222,17 @@ impl Meter {
         context: &mut Context<'_>,
     ) -> Poll<Result<T, CallError>> {
         let started = thread_nanos();
-        self.poll_started_nanos.store(started, Relaxed);
-        let waited = !self.preempted.swap(false, Relaxed);
-        if self.endless && waited {
-            self.cpu_nanos.store(0, Relaxed);
+        self.turn_started_nanos.store(started, Relaxed);
+        if !self.preempted.swap(false, Relaxed) {
+            self.begin_turn();
         }
         let answer = guest.poll(context);
-        self.cpu_nanos
-            .fetch_add(thread_nanos().saturating_sub(started), Relaxed);
+        let ended = thread_nanos();
+        self.cpu_nanos.fetch_add(ended.saturating_sub(started), Relaxed);
+        self.turn_nanos.fetch_add(
+            ended.saturating_sub(self.turn_started_nanos.load(Relaxed)),
+            Relaxed,
+        );
         match self.exceeded() {
             Some(limit) => Poll::Ready(Err(limit.into())),
             None => answer,

@@ -119,7 +119,7 @@ async fn a_transport_that_loops_is_ended() {
 #[tokio::test]
 async fn a_transport_has_its_cpu_time_anew_after_each_wait() {
     let limits = Limits {
-        cpu_time: Duration::from_millis(20),
+        cpu_time: Duration::from_millis(50),
         ..Limits::default()
     };
     let mut transport = open(limits).await;
@@ -138,19 +138,20 @@ async fn a_peer_that_is_not_read_from_waits() {
     };
     let transport = open(limits).await;
     let sender = transport.sender();
-    let sending = async move {
-        let mut sent = 0;
-        while sender.send(sent.to_string(), vec![]).await.is_ok() {
-            sent += 1;
+    let (accepted, mut count) = mpsc::unbounded_channel();
+    let sending = tokio::spawn(async move {
+        while sender.send("message".to_owned(), vec![]).await.is_ok() {
+            accepted.send(()).unwrap();
         }
-        sent
-    };
-    // Nobody receives: four answers wait, the guest waits with the fifth, and no sixth message is accepted.
-    let waiting = tokio::spawn(sending);
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    assert!(!waiting.is_finished());
+    });
+    // Nobody receives: four answers wait, and the guest waits with the fifth.
+    for _ in 0..5 {
+        count.recv().await.unwrap();
+    }
+    let sixth = tokio::time::timeout(Duration::from_millis(100), count.recv()).await;
+    assert!(sixth.is_err(), "a sixth message was accepted");
     transport.close().await.unwrap();
-    assert!(waiting.await.unwrap() <= 6);
+    sending.await.unwrap();
 }
 
 #[tokio::test]
@@ -162,14 +163,13 @@ async fn closing_waits_no_longer_than_a_moment() {
     let plugin = load(&host(limits), guests::carries_echoes()).await;
     let transport = Transport::open(&plugin, "here", call()).unwrap();
     let sender = transport.sender();
-    let spinning = tokio::spawn(async move { sender.send("spin".to_owned(), vec![]).await });
-    tokio::time::sleep(Duration::from_millis(20)).await;
-    let error = transport.close().await.unwrap_err();
+    let (sent, closed) = tokio::join!(sender.send("spin".to_owned(), vec![]), transport.close());
+    let error = closed.unwrap_err();
     assert_eq!(
         error,
         TransportError::Failed("the transport did not close within 100ms".to_owned())
     );
-    spinning.await.unwrap().unwrap_err();
+    sent.unwrap_err();
     tokio::time::timeout(Duration::from_secs(20), async {
         while plugin.counters().transports != 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
