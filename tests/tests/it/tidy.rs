@@ -226,6 +226,21 @@ fn the_libraries_below_know_nothing_above_them() {
             ],
         ),
         (
+            "server/crates/plugin-host/src",
+            &[
+                "poem",
+                "sea_orm",
+                "rmcp",
+                "reqwest",
+                "entity",
+                "receipt",
+                "migration",
+                "llmring_server",
+                "std::env",
+                "std::net",
+            ],
+        ),
+        (
             "migration",
             &["entity", "receipt", "llmring_server", "poem", "reqwest"],
         ),
@@ -267,6 +282,10 @@ fn manifests_name_no_dependency_that_a_layer_must_not_use() {
         (
             "server/crates/receipt/Cargo.toml",
             &["poem", "tokio", "async-trait", "sea-orm", "reqwest"],
+        ),
+        (
+            "server/crates/plugin-host/Cargo.toml",
+            &["poem", "sea-orm", "rmcp", "reqwest"],
         ),
         ("migration/Cargo.toml", &["poem", "reqwest"]),
         ("tests/Cargo.toml", &["poem"]),
