@@ -1,7 +1,7 @@
 //! Tries to open sockets and to resolve a name, past `wasi:http`, and answers with what each said.
 
 wit_bindgen::generate!({
-    path: ["../../sdk/wit/since-0.1.0", "wit/sockets"],
+    path: ["../../sdk/wit/since-0.1.0", "interfaces/sockets"],
     inline: "
         package test:guest;
 
