@@ -85,6 +85,26 @@ pub struct Part<T> {
     pub total: u64,
 }
 
+/// Refuses ids under which a receipt could be stored and never fetched: in a path they mean something else.
+fn refuse_unreachable(id: &str, at: &[&str]) -> Result<()> {
+    const TAKEN: [&str; 10] = [
+        ".",
+        "..",
+        "generate",
+        "issue",
+        "preview",
+        "public-key.jwk",
+        "public-key.pem",
+        "public-keys.json",
+        "uncertified",
+        "verify",
+    ];
+    if TAKEN.contains(&id) {
+        return Err(Violation::body(at, "means something else in a path: choose another").into());
+    }
+    Ok(())
+}
+
 impl Receipts {
     /// Receipts in `storage`, signed and verified with `keys`.
     pub fn new(storage: Storage, clock: Clock, keys: KeyRing) -> Self {
@@ -154,6 +174,7 @@ impl Receipts {
         self.keys
             .verify(&receipt)
             .map_err(|rejection| Error::Refused(rejection.to_string()))?;
+        refuse_unreachable(receipt.id(), &["receipt", "id"])?;
         self.insert(project, receipt).await
     }
 
@@ -186,6 +207,7 @@ impl Receipts {
             .into(),
             error => unsigned(error),
         })?;
+        refuse_unreachable(receipt.id(), &["id"])?;
         self.insert(project, receipt).await
     }
 
@@ -286,6 +308,7 @@ impl Receipts {
     pub async fn uncertified(&self, project: ProjectId, page: Page) -> Result<Part<usage_log::Model>> {
         let uncertified = || usage_log::Entity::of(project).filter(Selection::Uncertified.condition(project));
         let snapshot = self.storage.snapshot().await?;
+        Storage::joins_many(&snapshot).await?;
         let total = uncertified().count(&snapshot).await?;
         let entries = uncertified()
             .order_by_desc(usage_log::Column::LoggedAt)
@@ -301,6 +324,7 @@ impl Receipts {
     /// What [`Receipts::generate`] would certify now.
     pub async fn preview(&self, project: ProjectId, selection: &Selection) -> Result<Summary> {
         let snapshot = self.storage.snapshot().await?;
+        Storage::joins_many(&snapshot).await?;
         selection.refuse_unknown(&snapshot, project).await?;
         let summary = Summary::of(&snapshot, project, selection.condition(project)).await?;
         snapshot.rollback().await?;
@@ -320,6 +344,7 @@ impl Receipts {
         self.require_signing_key(self.clock.now())?;
         let turn = self.turns.take(&self.storage, project).await?;
         let transaction = &turn.transaction;
+        Storage::joins_many(transaction).await?;
         selection.refuse_unknown(transaction, project).await?;
         let now = self.clock.now();
         let id = receipt_id(now);

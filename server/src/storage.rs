@@ -25,6 +25,8 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 /// How long SQLite waits for another process's lock.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest statement of a transaction that joins many rows.
+const LONGEST_JOIN: Duration = Duration::from_secs(120);
 /// SQLite readers; more than a few only compete for the same pages.
 const SQLITE_READERS: u32 = 8;
 
@@ -100,6 +102,20 @@ impl Storage {
             _ => TransactionOptions::default(),
         };
         self.reader.begin_with_options(options).await
+    }
+
+    /// Prepares a transaction for questions that join many rows of one project. On PostgreSQL their plans must not depend on statistics,
+    /// which know nothing of a project that is new: a loop over what is guessed to be one row takes minutes for ten thousand. A
+    /// statement that nobody waits for any more ends after [`LONGEST_JOIN`].
+    pub(crate) async fn joins_many(transaction: &DatabaseTransaction) -> Result<(), DbErr> {
+        if transaction.get_database_backend() == DbBackend::Postgres {
+            let settings = format!(
+                "SET LOCAL enable_nestloop = off; SET LOCAL statement_timeout = {}",
+                LONGEST_JOIN.as_millis()
+            );
+            transaction.execute_unprepared(&settings).await?;
+        }
+        Ok(())
     }
 
     /// Asks the database for a sign of life.

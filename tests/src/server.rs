@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -34,7 +35,10 @@ pub struct Server {
 
 /// What a process wrote to standard error, line by line.
 #[derive(Clone, Debug, Default)]
-pub struct Log(Arc<Mutex<Vec<String>>>);
+pub struct Log {
+    lines: Arc<Mutex<Vec<String>>>,
+    has_ended: Arc<AtomicBool>,
+}
 
 /// The server's binary, which cargo puts beside the directory of the test's own.
 ///
@@ -122,10 +126,16 @@ impl Server {
     /// Waits for its end.
     pub async fn ended(&mut self) -> ExitStatus {
         let child = &mut self.child;
-        eventually("the server's end", async || {
+        let status = eventually("the server's end", async || {
             child.try_wait().expect("the server's status")
         })
-        .await
+        .await;
+        // Its last words may still be on the way.
+        eventually("the end of the server's log", async || {
+            self.log.has_ended.load(Ordering::Acquire).then_some(())
+        })
+        .await;
+        status
     }
 
     /// Ends it at once (SIGKILL).
@@ -273,23 +283,24 @@ impl ServerBuilder {
 impl Log {
     fn of(stream: impl Read + Send + 'static) -> Self {
         let log = Self::default();
-        let lines = log.0.clone();
+        let reading = log.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                lines.lock().expect("the log").push(line);
+                reading.lines.lock().expect("the log").push(line);
             }
+            reading.has_ended.store(true, Ordering::Release);
         });
         log
     }
 
     /// All of it.
     pub fn text(&self) -> String {
-        self.0.lock().expect("the log").join("\n")
+        self.lines.lock().expect("the log").join("\n")
     }
 
     /// All lines that are JSON objects.
     pub fn entries(&self) -> Vec<Value> {
-        let lines = self.0.lock().expect("the log");
+        let lines = self.lines.lock().expect("the log");
         lines
             .iter()
             .filter_map(|line| serde_json::from_str(line).ok())
@@ -318,7 +329,7 @@ impl Log {
     }
 
     fn tail(&self) -> String {
-        let lines = self.0.lock().expect("the log");
+        let lines = self.lines.lock().expect("the log");
         lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n")
     }
 }

@@ -30,6 +30,8 @@ pub struct McpConfig {
     pub egress: EgressPolicy,
     /// Most sessions open at once.
     pub max_sessions: usize,
+    /// Most sessions of one project open at once.
+    pub max_project_sessions: usize,
     /// How long a session stays open unused.
     pub idle_timeout: Duration,
     /// Longest time to connect and agree on a protocol version.
@@ -85,6 +87,7 @@ pub(super) fn mcp(settings: &Settings, host: IpAddr, auth_mode: AuthMode) -> Res
             Some(other) => return Err(refused(EGRESS, other, "`private` or `public`")),
         },
         max_sessions: size(settings, "LLMRING_MCP_MAX_SESSIONS", 1, 100_000)?,
+        max_project_sessions: size(settings, "LLMRING_MCP_MAX_PROJECT_SESSIONS", 1, 100_000)?,
         idle_timeout: seconds(settings, "LLMRING_MCP_IDLE_TIMEOUT", 1)?,
         connect_timeout: seconds(settings, "LLMRING_MCP_CONNECT_TIMEOUT", 1)?,
         discovery_timeout: seconds(settings, "LLMRING_MCP_DISCOVERY_TIMEOUT", 1)?,

@@ -307,6 +307,12 @@ pub const SETTINGS: &[Setting] = &[
         "MCP sessions open at once; an idle one is closed for a new one",
     ),
     setting(
+        "LLMRING_MCP_MAX_PROJECT_SESSIONS",
+        "COUNT",
+        Some("64"),
+        "MCP sessions of one project open at once",
+    ),
+    setting(
         "LLMRING_MCP_IDLE_TIMEOUT",
         "SECONDS",
         Some("300"),

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use entity::ids::ProjectId;
 use entity::usage_log::{self, CostSource};
 use entity::{awaited_log, conversation, receipt_log};
@@ -234,6 +234,9 @@ impl Conversations {
     }
 }
 
+/// How long after a conversation's call its own log may come. The client sends one after the other; what comes later is another call.
+pub(super) const LOG_FOLLOWS_WITHIN: TimeDelta = TimeDelta::minutes(10);
+
 /// Rows that a log was awaited for, by call, oldest first.
 #[derive(Default)]
 struct Awaited {
@@ -256,8 +259,12 @@ impl Awaited {
                 named.insert(conversation);
             }
         }
+        let Some(earliest) = rows.iter().map(|row| row.logged_at).min() else {
+            return Ok(Self::default());
+        };
         let mut marks = awaited_log::Entity::find()
             .filter(awaited_log::Column::ConversationId.is_in(named))
+            .filter(awaited_log::Column::LoggedAt.gte(earliest - LOG_FOLLOWS_WITHIN))
             .filter(awaited_log::Column::CallSha256.is_in(wanted.keys().cloned()))
             .order_by_asc(awaited_log::Column::UsageLogId)
             .all(transaction)

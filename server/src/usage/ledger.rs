@@ -29,8 +29,6 @@ use crate::telemetry::Metrics;
 
 /// How often forgotten idempotency keys are looked for.
 const FORGET_INTERVAL: Duration = Duration::from_secs(600);
-/// How long after a conversation's call its own log may come.
-const LOG_FOLLOWS_WITHIN: TimeDelta = TimeDelta::days(1);
 /// When a caller should come back to a full queue.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -514,7 +512,7 @@ async fn forget_old_keys(storage: Storage, clock: Clock, keep: TimeDelta) {
         if let Err(error) = forget_before(&storage, before).await {
             tracing::warn!(%error, "old idempotency keys were not deleted");
         }
-        if let Err(error) = stop_awaiting(&storage, clock.now() - LOG_FOLLOWS_WITHIN).await {
+        if let Err(error) = stop_awaiting(&storage, clock.now() - belonging::LOG_FOLLOWS_WITHIN).await {
             tracing::warn!(%error, "logs that never came are still awaited");
         }
     }

@@ -150,6 +150,30 @@ on_both_databases! {
         assert_eq!(said.len(), 64);
     }
 
+    async fn a_project_cannot_fill_the_pool_alone(db: TestDatabase) {
+        let peers = [McpPeer::python_http().await, McpPeer::python_http().await];
+        let server = Server::on(&db).with("LLMRING_MCP_MAX_PROJECT_SESSIONS", "1").start().await;
+        let (alice, bob) = (server.actor("alice"), server.actor("bob"));
+        let first = alice.discovers("first", peers[0].url()).await;
+        let wait = alice.tool(&first, "wait").await;
+        let waiting = {
+            let alice = alice.clone();
+            tokio::spawn(async move { alice.executes(&wait, &json!({"name": "ada"})).await })
+        };
+        peers[0].journal_says("wait ada").await;
+        let second = alice.registers("second", peers[1].url()).await;
+        let refused = alice.refreshes(&second).await.refused(429);
+        assert!(refused.header("retry-after").is_some(), "{refused:?}");
+        bob.discovers("bobs", peers[1].url()).await;
+        waiting.abort();
+        peers[0].journal_says("cancelled ada").await;
+        // The idle session gives way.
+        eventually("room for the second session", async || {
+            (alice.refreshes(&second).await.status == 200).then_some(())
+        })
+        .await;
+    }
+
     async fn a_clients_own_report_is_recorded_and_nothing_is_executed(db: TestDatabase) {
         let peer = McpPeer::python_http().await;
         let server = Server::on(&db).start().await;

@@ -487,6 +487,36 @@ on_both_databases! {
         assert!(audit.stdout.contains("1 receipts checked, 0 faults"), "{audit:?}");
     }
 
+    async fn a_project_that_statistics_know_nothing_of_is_certified_all_the_same(db: TestDatabase) {
+        let server = signing(&db).start().await;
+        let (old, new) = (server.actor("old"), server.actor("new"));
+        let calls = vec![json!({"provider": "acme", "model": "m", "input_tokens": 7, "output_tokens": 3, "cost": 0.5}); 1000];
+        old.log_batch(&calls).await.ok();
+        generate(&old, json!({"since_last_receipt": true})).await.ok();
+        db.db_execute("ANALYZE").await;
+        const LOGS: usize = 15_000;
+        for _ in 0..LOGS / calls.len() {
+            new.log_batch(&calls).await.ok();
+        }
+        let uncertified = new.get("/api/v1/receipts/uncertified").await.ok().json();
+        assert_eq!(uncertified["total"], json!(LOGS));
+        new.post("/api/v1/receipts/preview", &json!({"since_last_receipt": true})).await.ok();
+        // A loop over what is taken for one row would be given up after the request's time.
+        let certified = generate(&new, json!({"since_last_receipt": true})).await.ok().json();
+        assert_eq!(certified["certified_count"], json!(LOGS));
+        assert_eq!(new.get("/api/v1/receipts/uncertified").await.ok().json()["total"], json!(0));
+    }
+
+    async fn an_id_that_means_something_else_in_a_path_is_refused(db: TestDatabase) {
+        let server = signing(&db).start().await;
+        let alice = server.actor("alice");
+        for id in ["uncertified", "public-keys.json", "generate", "..", "."] {
+            let receipt = json!({"id": id, "model": "m", "tokens": {"input": 1, "output": 1}, "cost": {"amount": "1"}});
+            let refused = alice.post("/api/v1/receipts/issue", &receipt).await.refused(422);
+            assert_eq!(refused.places(), ["body.id"], "{id}");
+        }
+    }
+
     async fn tampering_is_noticed_by_reading_and_by_the_audit(db: TestDatabase) {
         let server = signing(&db).start().await;
         let alice = server.actor("alice");

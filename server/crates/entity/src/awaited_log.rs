@@ -16,7 +16,7 @@ pub struct Model {
     /// The row.
     #[sea_orm(primary_key, auto_increment = false)]
     pub usage_log_id: Uuid,
-    /// When the row was logged; it is awaited for a day.
+    /// When the row was logged; it is awaited for some minutes.
     pub logged_at: DateTime<Utc>,
 }
 

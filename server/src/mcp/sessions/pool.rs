@@ -214,6 +214,7 @@ impl Pool {
             }
             self.bury(&slot, &mut past);
             self.wait_until_due(&past, deadline).await?;
+            self.keep_share(peer.project, &slot)?;
             let place = self.place().await?;
             let opening = self
                 .tasks
@@ -278,6 +279,34 @@ impl Pool {
         )))
     }
 
+    /// Makes sure that a project has no more sessions than its share when `new` is opened, so that it cannot fill the pool alone. Its own
+    /// session that has been idle longest gives way.
+    fn keep_share(&self, project: ProjectId, new: &Arc<Slot>) -> Result<(), Failure> {
+        let others: Vec<Arc<Slot>> = self
+            .slots()
+            .iter()
+            .filter(|((of, _), slot)| *of == project && !Arc::ptr_eq(slot, new))
+            .map(|(_, slot)| slot.clone())
+            .collect();
+        // A locked state is a session that is being opened.
+        let held = others
+            .iter()
+            .filter(|slot| slot.open().is_some() || slot.state.try_lock().is_err());
+        if held.count() < self.config.max_project_sessions {
+            return Ok(());
+        }
+        match longest_idle(&others) {
+            Some(slot) => {
+                self.close_idle(slot);
+                Ok(())
+            }
+            None => Err(Failure::Busy {
+                what: "the project's share of MCP sessions",
+                retry_after: Duration::from_secs(1),
+            }),
+        }
+    }
+
     /// A place for one more session, if need be that of the session that has been idle longest.
     async fn place(&self) -> Result<OwnedSemaphorePermit, Failure> {
         if self.closing.is_cancelled() {
@@ -286,14 +315,9 @@ impl Pool {
         if let Ok(place) = self.places.clone().try_acquire_owned() {
             return Ok(place);
         }
-        let longest_idle = self
-            .slots()
-            .values()
-            .filter(|slot| slot.open().is_some())
-            .filter_map(|slot| Some((slot.idle_since()?, slot.clone())))
-            .min_by_key(|(since, _)| *since);
-        if let Some((_, slot)) = longest_idle {
-            self.close_idle(&slot);
+        let all: Vec<Arc<Slot>> = self.slots().values().cloned().collect();
+        if let Some(slot) = longest_idle(&all) {
+            self.close_idle(slot);
             let freed = tokio::time::timeout(CLOSING_TIME, self.places.clone().acquire_owned()).await;
             if let Ok(Ok(place)) = freed {
                 return Ok(place);
@@ -420,6 +444,15 @@ impl Pool {
         self.tasks.close();
         self.tasks.wait().await;
     }
+}
+
+fn longest_idle(slots: &[Arc<Slot>]) -> Option<&Arc<Slot>> {
+    slots
+        .iter()
+        .filter(|slot| slot.open().is_some())
+        .filter_map(|slot| Some((slot.idle_since()?, slot)))
+        .min_by_key(|(since, _)| *since)
+        .map(|(_, slot)| slot)
 }
 
 /// Opens a slot's session. `past` is locked until that is done.
