@@ -1,5 +1,7 @@
 //! The whole server as one value: started from a configuration, mounted as an endpoint, shut down in order.
 
+mod hang_up;
+
 use std::sync::Arc;
 
 use poem::endpoint::BoxEndpoint;
@@ -23,6 +25,9 @@ use crate::storage::{SchemaError, Storage};
 use crate::telemetry::Metrics;
 use crate::templates::Templates;
 use crate::usage::Usage;
+
+pub(crate) use hang_up::HangUps;
+pub use hang_up::{WatchedAcceptor, WatchedStream};
 
 /// A running server without its listener. Clones are handles to the same server.
 ///
@@ -75,6 +80,7 @@ struct Parts {
     mcp: Mcp,
     executions: Executions,
     metrics: Metrics,
+    hang_ups: HangUps,
 }
 
 /// Why the server does not start.
@@ -177,12 +183,18 @@ impl App {
             mcp,
             executions,
             metrics,
+            hang_ups: HangUps::default(),
         })))
     }
 
     /// Everything the server answers, to be served or mounted.
     pub fn endpoint(&self) -> BoxEndpoint<'static, Response> {
         api::endpoint(self.clone())
+    }
+
+    /// The same acceptor, with connections that are watched: calls of MCP tools end when their callers hang up.
+    pub fn watched<A>(&self, acceptor: A) -> WatchedAcceptor<A> {
+        WatchedAcceptor::new(acceptor, self.0.hang_ups.clone())
     }
 
     /// The OpenAPI document, as JSON.
@@ -256,6 +268,10 @@ impl App {
 
     pub(crate) fn executions(&self) -> &Executions {
         &self.0.executions
+    }
+
+    pub(crate) fn hang_ups(&self) -> &HangUps {
+        &self.0.hang_ups
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

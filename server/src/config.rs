@@ -230,6 +230,11 @@ pub struct ConfigError {
 }
 
 impl Config {
+    /// The longest that a request may take because of an MCP server.
+    pub(crate) fn servers_time(&self) -> Duration {
+        self.mcp.connect_timeout + self.execution.timeout.max(self.mcp.discovery_timeout)
+    }
+
     /// Checks every setting. The first that cannot be used is the error.
     pub fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {
         let host = parse(settings, "LLMRING_HOST", "an IP address such as 0.0.0.0 or ::1")?;

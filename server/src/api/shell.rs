@@ -11,7 +11,7 @@ use poem::{Endpoint, EndpointExt, IntoResponse, PathPattern, Request, Response};
 
 use super::problem::Problem;
 use super::{cors, request_id};
-use crate::app::App;
+use crate::app::{App, HangUps};
 use crate::error::Violation;
 use crate::telemetry::Metrics;
 
@@ -22,6 +22,9 @@ pub(super) struct Shell {
     allowed: HashMap<String, HeaderValue>,
     origins: Vec<String>,
     time_limit: Duration,
+    /// What a request to an MCP server may take besides.
+    servers_time: Duration,
+    hang_ups: HangUps,
     metrics: Metrics,
 }
 
@@ -32,6 +35,9 @@ impl Endpoint for Shell {
         Ok(request_id::identify(request, |request| self.observe(request)).await)
     }
 }
+
+/// Where the operations are that may ask MCP servers.
+const MCP: &str = "/api/v1/mcp/";
 
 impl Shell {
     pub(super) fn new(inner: impl Endpoint + 'static, app: &App, document: &str) -> Self {
@@ -45,6 +51,8 @@ impl Shell {
             allowed: allowed_methods(document),
             origins: config.cors_origins.clone(),
             time_limit: config.request_timeout,
+            servers_time: app.config().servers_time(),
+            hang_ups: app.hang_ups().clone(),
             metrics: app.metrics().clone(),
         }
     }
@@ -97,16 +105,38 @@ impl Shell {
         response
     }
 
+    /// What asks MCP servers has their time as well, and ends when its caller hangs up: nobody else waits for it.
+    async fn call_in_time(&self, request: Request) -> Result<poem::Result<Response>, Problem> {
+        let asks_servers = request.uri().path().starts_with(MCP);
+        let remote = request.remote_addr().clone();
+        let gone = async {
+            if asks_servers {
+                self.hang_ups.of(&remote).await;
+            } else {
+                std::future::pending::<()>().await;
+            }
+        };
+        let time_limit = if asks_servers {
+            self.time_limit + self.servers_time
+        } else {
+            self.time_limit
+        };
+        tokio::select! {
+            answer = tokio::time::timeout(time_limit, self.inner.call(request)) => answer.map_err(|_| took_too_long()),
+            () = gone => Err(Problem::malformed("the caller hung up")),
+        }
+    }
+
     /// Gives every error the same shape.
     async fn answer(&self, mut request: Request) -> Response {
         if let Err(problem) = refuse_nul(&request) {
             return problem.into_response();
         }
         drop_empty_parameters(&mut request);
-        let error = match tokio::time::timeout(self.time_limit, self.inner.call(request)).await {
+        let error = match self.call_in_time(request).await {
             Ok(Ok(answer)) => return answer,
             Ok(Err(error)) => error,
-            Err(_) => return took_too_long().into_response(),
+            Err(problem) => return problem.into_response(),
         };
         let pattern = error.data::<PathPattern>().cloned();
         let not_allowed = error.is::<MethodNotAllowedError>();

@@ -41,7 +41,7 @@ pub(super) async fn run(config: Config) -> Outcome {
             );
         }
     }
-    let served = Server::new_with_acceptor(acceptor)
+    let served = Server::new_with_acceptor(app.watched(acceptor))
         .run_with_graceful_shutdown(app.endpoint(), stop, Some(config.http.shutdown_timeout))
         .await;
     if tokio::time::timeout(config.http.shutdown_timeout, app.shutdown())

@@ -17,6 +17,7 @@ use entity::{server, tool};
 use sea_orm::sea_query::{Expr, OnConflict};
 use sea_orm::{ActiveEnum, ColumnTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter};
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -83,10 +84,10 @@ impl Identity {
         }
     }
 
-    /// A tool call in a message.
+    /// A tool call in a message. Its id may be of any length, an index entry may not.
     pub(super) fn of_tool_call(message: Uuid, tool_call: &str) -> Self {
         Self {
-            key: format!("call:{message}:{tool_call}"),
+            key: format!("call:{message}:{}", hex::encode(Sha256::digest(tool_call))),
             request_hash: Vec::new(),
         }
     }
@@ -157,10 +158,6 @@ impl Executions {
             conversation,
             key,
         } = request;
-        if let Some(id) = conversation {
-            self.0.conversations.must_track()?;
-            self.0.conversations.one(project, id).await?;
-        }
         let (tool, server) = self.0.mcp.tool(project, tool).await?;
         let prepared = Prepared {
             tool,
@@ -200,6 +197,10 @@ impl Executions {
             && let Some(earlier) = self.earlier(project, prepared.tool.id, identity).await?
         {
             return Ok(earlier);
+        }
+        if let Some(id) = prepared.conversation {
+            self.0.conversations.must_track()?;
+            self.0.conversations.one(project, id).await?;
         }
         if !prepared.tool.is_active || !prepared.server.is_active {
             let what = if prepared.tool.is_active { "server" } else { "tool" };
@@ -375,6 +376,8 @@ impl Executions {
                 .broken_promise("the result has no structuredContent, which output_schema promises");
         };
         match self.0.schemas.misfits(schema, structured.clone()).await {
+            // The call succeeded; that nobody had the time to look is not its fault.
+            Err(Uncheckable::TimedOut(_)) => outcome,
             Ok(misfits) => match misfits.first() {
                 None => outcome,
                 Some(misfit) => {

@@ -1,5 +1,7 @@
 //! Asking servers themselves: what they offer, what a resource contains, how a prompt reads.
 
+use std::fmt::{self, Write};
+
 use entity::ids::ProjectId;
 use entity::{prompt, resource, resource_template, server};
 use iri_string::spec::UriSpec;
@@ -137,18 +139,28 @@ fn expanded(template: &str, variables: &Map<String, Value>) -> Result<String> {
             }
         }
     }
-    let uri = parsed
+    let expansion = parsed
         .expand::<UriSpec, _>(&context)
-        .map_err(|error| unusable(error.to_string()))?
-        .to_string();
-    if uri.len() > MAX_URI_BYTES {
-        let message = format!(
-            "make a URI of {} bytes; at most {MAX_URI_BYTES} are sent",
-            uri.len()
-        );
-        return Err(Violation::body(&[], message).into());
+        .map_err(|error| unusable(error.to_string()))?;
+    let mut uri = Bounded(String::new());
+    write!(uri, "{expansion}").map_err(|_| {
+        let message = format!("make a URI of more than {MAX_URI_BYTES} bytes");
+        Violation::body(&[], message)
+    })?;
+    Ok(uri.0)
+}
+
+/// A text that refuses to grow beyond [`MAX_URI_BYTES`]: a short template can repeat a long variable many times.
+struct Bounded(String);
+
+impl Write for Bounded {
+    fn write_str(&mut self, more: &str) -> fmt::Result {
+        if self.0.len() + more.len() > MAX_URI_BYTES {
+            return Err(fmt::Error);
+        }
+        self.0.push_str(more);
+        Ok(())
     }
-    Ok(uri)
 }
 
 /// The names of a template's variables that are not optional.
@@ -201,6 +213,15 @@ mod tests {
         ] {
             assert_eq!(expand(template, variables).unwrap(), expected, "{template}");
         }
+    }
+
+    #[test]
+    fn a_short_template_cannot_make_a_huge_uri() {
+        let refused = expand(
+            &format!("x:{}", "{a}".repeat(600)),
+            json!({"a": "%".repeat(1 << 20)}),
+        );
+        assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
     }
 
     #[test]

@@ -14,14 +14,16 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
-/// Compiled schemas kept.
-const KEPT: u64 = 1_000;
+/// Memory that compiled schemas may take, by a generous guess.
+const KEPT_BYTES: u64 = 256 << 20;
+/// Patterns in one schema.
+const MOST_PATTERNS: usize = 100;
 /// Findings named in one answer.
 const MOST_FINDINGS: usize = 20;
 /// Longest text of one finding, in characters: findings quote what was sent.
 const MOST_CHARS: usize = 300;
 /// Bytes of one compiled pattern.
-const PATTERN_BYTES: usize = 1 << 20;
+const PATTERN_BYTES: usize = 256 << 10;
 
 /// Checks values against schemas. Clones share what is compiled.
 #[derive(Clone, Debug)]
@@ -58,7 +60,10 @@ impl Schemas {
     /// Checks within `timeout`, on at most `threads` threads.
     pub(super) fn new(threads: usize, timeout: Duration) -> Self {
         Self {
-            compiled: Cache::new(KEPT),
+            compiled: Cache::builder()
+                .max_capacity(KEPT_BYTES)
+                .weigher(|_, compiled: &Arc<Compiled>| compiled.weight)
+                .build(),
             threads: Arc::new(Semaphore::new(threads)),
             timeout,
         }
@@ -99,17 +104,30 @@ impl Schemas {
 struct Compiled {
     source: Value,
     validator: Validator,
+    /// Bytes, by a generous guess.
+    weight: u32,
 }
 
 impl Compiled {
     fn new(schema: &str) -> Result<Self, String> {
         let source: Value = serde_json::from_str(schema).map_err(|error| error.to_string())?;
+        let patterns = effort::patterns(&source);
+        if patterns > MOST_PATTERNS {
+            return Err(format!(
+                "it has {patterns} patterns; at most {MOST_PATTERNS} are compiled"
+            ));
+        }
         let validator = jsonschema::options()
             .offline()
             .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_BYTES))
             .build(&source)
             .map_err(|error| shortened(&error.to_string()))?;
-        Ok(Self { source, validator })
+        let weight = schema.len() * 16 + patterns * PATTERN_BYTES;
+        Ok(Self {
+            source,
+            validator,
+            weight: u32::try_from(weight).unwrap_or(u32::MAX),
+        })
     }
 }
 
@@ -206,6 +224,31 @@ mod tests {
     async fn a_schema_that_is_nothing_but_itself_is_refused() {
         let circle = check(json!({"$ref": "#"}), json!(1)).await;
         assert!(matches!(circle, Err(Uncheckable::Schema(_))), "{circle:?}");
+    }
+
+    #[tokio::test]
+    async fn a_schema_of_many_patterns_is_not_compiled() {
+        let patterns: Vec<Value> = (0..400)
+            .map(|n| json!({"pattern": format!("(\\pL{{8}})x{n}")}))
+            .collect();
+        let refused = check(json!({"anyOf": patterns}), json!("x")).await;
+        assert!(matches!(refused, Err(Uncheckable::Schema(_))), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn long_texts_weigh_more_than_short_ones() {
+        let mut definitions = serde_json::Map::new();
+        definitions.insert("l0".to_owned(), json!({"pattern": "^(a|aa|a*)*b$"}));
+        for level in 1..=14 {
+            let before = json!({"$ref": format!("#/$defs/l{}", level - 1)});
+            definitions.insert(format!("l{level}"), json!({"allOf": [before, before]}));
+        }
+        let schema = json!({"$ref": "#/$defs/l14", "$defs": definitions});
+        assert!(check(schema.clone(), json!("aab")).await.is_ok());
+        assert_eq!(
+            check(schema, json!("a".repeat(1 << 20))).await,
+            Err(Uncheckable::Effort)
+        );
     }
 
     #[tokio::test]

@@ -8,7 +8,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use entity::ids::ProjectId;
 use entity::message::{self, Role};
-use entity::{conversation, server, tool, tool_execution};
+use entity::tool_execution::{self, Status};
+use entity::{conversation, server, tool};
 use futures_util::future::join_all;
 use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::{Map, Value, json};
@@ -97,9 +98,7 @@ impl Executions {
                         let called = (asking.id, call.id.as_str());
                         self.execute_tool_call(project, tool.clone(), arguments.clone(), conversation, called)
                             .await
-                            .map_or_else(not_executed, |execution| {
-                                CallResult::Executed(Box::new(execution))
-                            })
+                            .map_or_else(not_executed, executed)
                     }
                     (Err(problem), _) => CallResult::Refused(problem.clone()),
                     (_, Err(problem)) => CallResult::Refused(problem),
@@ -263,6 +262,15 @@ fn callable(name: &str) -> String {
     name.chars()
         .map(|letter| if permitted(letter) { letter } else { '_' })
         .collect()
+}
+
+fn executed(execution: tool_execution::Model) -> CallResult {
+    if execution.status == Status::Running {
+        // By another process, or by one that is gone: its end answers the call, not this look at it.
+        CallResult::NotNow("the call is running".to_owned())
+    } else {
+        CallResult::Executed(Box::new(execution))
+    }
 }
 
 fn not_executed(error: Error) -> CallResult {

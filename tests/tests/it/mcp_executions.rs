@@ -44,9 +44,25 @@ on_both_databases! {
         assert_eq!(alice.history(&echo).await.len(), 2);
     }
 
+    async fn a_call_may_take_longer_than_other_requests(db: TestDatabase) {
+        let peer = McpPeer::everything_stdio();
+        let server = Server::with_peers(&db, &[&peer]).with("LLMRING_REQUEST_TIMEOUT", "1").start().await;
+        let alice = server.actor("alice");
+        let id = alice.discovers("everything", peer.url()).await;
+        let record = alice
+            .calls(&id, "trigger-long-running-operation", json!({"duration": 2, "steps": 2}))
+            .await;
+        assert_eq!(record["status"], "succeeded", "{record:#}");
+    }
+
     async fn a_caller_that_goes_away_cancels_the_call(db: TestDatabase) {
         let peer = McpPeer::python_http().await;
-        let server = Server::on(&db).start().await;
+        // Neither of these times ends the call within the test's patience.
+        let server = Server::on(&db)
+            .with("LLMRING_REQUEST_TIMEOUT", "300")
+            .with("LLMRING_MCP_CALL_TIMEOUT", "300")
+            .start()
+            .await;
         let alice = server.actor("alice");
         let id = alice.discovers("peer", peer.url()).await;
         let wait = alice.tool(&id, "wait").await;

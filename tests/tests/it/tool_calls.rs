@@ -118,6 +118,37 @@ on_both_databases! {
         assert!(!journal.contains(&"echo 4".to_owned()), "{journal:?}");
     }
 
+    async fn a_call_that_runs_elsewhere_is_not_answered_before_it_ends(db: TestDatabase) {
+        let peer = McpPeer::python_http().await;
+        let (one, two) = (Server::on(&db).start().await, Server::on(&db).start().await);
+        let alice = one.actor("alice");
+        alice.discovers("peer", peer.url()).await;
+        let message = json!({"role": "assistant", "tool_calls": [openai("a", "wait", &json!({"name": "ada"}))]});
+        let conversation = conversation_with(&alice, message).await;
+        let waiting = {
+            let (alice, conversation) = (alice.clone(), conversation.clone());
+            tokio::spawn(async move { answer_calls(&alice, &conversation).await })
+        };
+        peer.journal_says("wait ada").await;
+        let elsewhere = answer_calls(&two.actor("alice"), &conversation).await.ok().json();
+        assert_eq!(elsewhere["calls"][0]["status"], "not_now", "{elsewhere:#}");
+        assert!(answers(&alice, &conversation).await.is_empty());
+        waiting.abort();
+        peer.journal_says("cancelled ada").await;
+    }
+
+    async fn ids_of_calls_may_be_long(db: TestDatabase) {
+        let peer = McpPeer::python_http().await;
+        let server = Server::on(&db).start().await;
+        let alice = server.actor("alice");
+        alice.discovers("peer", peer.url()).await;
+        let id: String = (0..6000_u32).map(|n| char::from_digit(n.wrapping_mul(2_654_435_761) >> 27, 36).unwrap_or('x')).collect();
+        let message = json!({"role": "assistant", "tool_calls": [openai(&id, "echo", &json!({"text": "x"}))]});
+        let conversation = conversation_with(&alice, message).await;
+        let answered = answer_calls(&alice, &conversation).await.ok().json();
+        assert_eq!(answered["calls"][0]["status"], "executed", "{answered:#}");
+    }
+
     async fn a_name_of_two_servers_is_told_apart_by_the_server(db: TestDatabase) {
         let (one, two) = (McpPeer::python_http().await, McpPeer::python_http().await);
         let server = Server::on(&db).start().await;

@@ -24,6 +24,8 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 const SILENCE: TimeDelta = TimeDelta::seconds(10);
 /// Progress notifications kept of one execution.
 const KEPT_NOTIFICATIONS: usize = 100;
+/// Longest message kept of one, in characters.
+const MOST_CHARS: usize = 1_000;
 /// What is said of an execution whose process is gone.
 const LOST: &str =
     "the server process that ran this call ended before the call did: it may or may not have happened";
@@ -160,6 +162,12 @@ impl Running {
         if ids.is_empty() {
             return Ok(());
         }
+        Entity::update_many()
+            .col_expr(Column::HeartbeatAt, Expr::value(clock.now()))
+            .filter(Column::Id.is_in(ids))
+            .filter(Column::Status.eq(Status::Running))
+            .exec(storage.writer())
+            .await?;
         for (id, progress) in news {
             Entity::update_many()
                 .col_expr(Column::Progress, Expr::value(progress))
@@ -168,12 +176,6 @@ impl Running {
                 .exec(storage.writer())
                 .await?;
         }
-        Entity::update_many()
-            .col_expr(Column::HeartbeatAt, Expr::value(clock.now()))
-            .filter(Column::Owner.eq(self.process))
-            .filter(Column::Status.eq(Status::Running))
-            .exec(storage.writer())
-            .await?;
         Ok(())
     }
 }
@@ -227,6 +229,7 @@ impl Entry {
             total,
             message,
         } = progress;
+        let message: Option<String> = message.map(|message| message.chars().take(MOST_CHARS).collect());
         let mut kept = lock(&self.state.progress);
         if kept.newest.len() == KEPT_NOTIFICATIONS {
             kept.newest.pop_front();

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::Uncheckable;
 
@@ -81,7 +81,7 @@ impl<'a> Count<'a> {
         if keywords.contains_key("$id") && !std::ptr::eq(schema, self.root) {
             return Err(unsupported("$id", "below the root"));
         }
-        let mut steps: u64 = 1;
+        let mut steps = own_steps(keywords, part);
         for keyword in ["$ref", "$dynamicRef", "$recursiveRef"] {
             if let Some(target) = keywords.get(keyword) {
                 let target = self.target(keyword, target)?;
@@ -127,6 +127,67 @@ impl<'a> Count<'a> {
         pointer
             .and_then(|pointer| self.root.pointer(pointer))
             .ok_or_else(|| unsupported(keyword, &format!("to {reference}")))
+    }
+}
+
+/// Bytes of text that one step looks at.
+const BYTES_A_STEP: usize = 64;
+
+/// What the keywords themselves cost that look at a whole text or compare whole values.
+fn own_steps(keywords: &Map<String, Value>, part: &Value) -> u64 {
+    let looks = [
+        "pattern",
+        "format",
+        "patternProperties",
+        "propertyNames",
+        "contentEncoding",
+        "contentMediaType",
+    ];
+    let compares = ["enum", "const", "uniqueItems"];
+    let looked_at = if looks.iter().any(|keyword| keywords.contains_key(*keyword)) {
+        size(part) / BYTES_A_STEP
+    } else {
+        0
+    };
+    let compared = compares
+        .iter()
+        .filter_map(|keyword| keywords.get(*keyword))
+        .map(|keyword| keyword.as_array().map_or(1, Vec::len))
+        .sum::<usize>();
+    let compared = if compared > 0 {
+        compared + size(part) / BYTES_A_STEP
+    } else {
+        0
+    };
+    u64::try_from(1 + looked_at + compared).unwrap_or(u64::MAX)
+}
+
+/// Roughly the bytes that a keyword looks at in a value itself: a text, names of members, elements.
+fn size(part: &Value) -> usize {
+    match part {
+        Value::String(text) => text.len(),
+        Value::Object(members) => members.keys().map(String::len).sum(),
+        Value::Array(elements) => elements.len() * BYTES_A_STEP,
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    }
+}
+
+/// How many patterns a schema has, wherever they stand.
+pub(super) fn patterns(schema: &Value) -> usize {
+    match schema {
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, value)| {
+                let own = match (name.as_str(), value) {
+                    ("pattern", Value::String(_)) => 1,
+                    ("patternProperties", Value::Object(named)) => named.len(),
+                    _ => 0,
+                };
+                own + patterns(value)
+            })
+            .sum(),
+        Value::Array(list) => list.iter().map(patterns).sum(),
+        _ => 0,
     }
 }
 

@@ -169,6 +169,9 @@ struct TokenAnswer {
     expires_in: Option<f64>,
 }
 
+/// Longest wait for a token.
+const LONGEST_FETCH: Duration = Duration::from_secs(10);
+
 /// RFC 6749 section 5.2.
 #[derive(Deserialize)]
 struct TokenError {
@@ -187,7 +190,10 @@ impl Oauth {
             return Ok((token.value.clone(), token.generation));
         }
         let asked = Instant::now();
-        let answer = self.fetch().await?;
+        // The lock is held meanwhile: an authorization server that is silent must not stop everybody for ever.
+        let answer = tokio::time::timeout(LONGEST_FETCH, self.fetch())
+            .await
+            .map_err(|_| Failure::Unreachable("its authorization server did not answer in time".into()))??;
         let life = answer
             .expires_in
             .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());

@@ -37,6 +37,8 @@ const CONTROL_TIMEOUT: Duration = Duration::from_secs(10);
 const RESUMPTIONS: u32 = 5;
 /// The pause before that, unless the server says otherwise.
 const RETRY: Duration = Duration::from_secs(1);
+/// The shortest pause that a server may ask for.
+const MIN_RETRY: Duration = Duration::from_millis(250);
 /// The longest pause that a server may ask for.
 const MAX_RETRY: Duration = Duration::from_secs(30);
 
@@ -431,7 +433,7 @@ impl Shared {
             if cursor.last_event_id.is_none() || request.version.is_some() || attempts > RESUMPTIONS {
                 return Err(Failure::Lost(reason));
             }
-            tokio::time::sleep(cursor.retry.unwrap_or(RETRY).min(MAX_RETRY)).await;
+            tokio::time::sleep(cursor.retry.unwrap_or(RETRY).clamp(MIN_RETRY, MAX_RETRY)).await;
             match self.get_stream(&cursor).await {
                 Ok(Some(resumed)) => answer = resumed,
                 Ok(None) | Err(_) => return Err(Failure::Lost(reason)),
@@ -522,7 +524,13 @@ impl Shared {
             if std::mem::take(&mut cursor.progressed) {
                 failed = 0;
             }
-            tokio::time::sleep(cursor.retry.unwrap_or(RETRY * 2_u32.pow(failed)).min(MAX_RETRY)).await;
+            tokio::time::sleep(
+                cursor
+                    .retry
+                    .unwrap_or(RETRY * 2_u32.pow(failed))
+                    .clamp(MIN_RETRY, MAX_RETRY),
+            )
+            .await;
         }
     }
 }
