@@ -13,8 +13,8 @@ pg_port=15437
 trap 'kill "$echo_pid"; cleanup' EXIT
 
 start_echo() {
-  cargo build --release -p llmring-server --example mcp_echo
-  "${CARGO_TARGET_DIR:-target}/release/examples/mcp_echo" >"$work/echo.url" &
+  if [ -z "${LLMRING_SERVER:-}" ]; then cargo build --release -p llmring-server --example mcp_echo; fi
+  "$(dirname "$server")/examples/mcp_echo" >"$work/echo.url" &
   echo_pid=$!
   until [ -s "$work/echo.url" ]; do :; done
   echo_url=$(cat "$work/echo.url")
