@@ -12,9 +12,10 @@ use std::{
     time::Duration,
 };
 
+pub use futures_util::future::Either;
 use futures_util::{
     StreamExt as _,
-    future::{Either, LocalBoxFuture, select},
+    future::{LocalBoxFuture, select},
     stream::FuturesUnordered,
 };
 
@@ -78,11 +79,19 @@ pub async fn sleep(duration: Duration) {
     .await;
 }
 
+/// Waits for whichever of the two is done first, and drops the other.
+pub async fn race<A: Future, B: Future>(a: A, b: B) -> Either<A::Output, B::Output> {
+    match select(pin!(a), pin!(b)).await {
+        Either::Left((output, _)) => Either::Left(output),
+        Either::Right((output, _)) => Either::Right(output),
+    }
+}
+
 /// What `future` is done with, none when it is not done in time.
 pub async fn timeout<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
-    match select(pin!(future), pin!(sleep(limit))).await {
-        Either::Left((output, _)) => Some(output),
-        Either::Right(_) => None,
+    match race(future, sleep(limit)).await {
+        Either::Left(output) => Some(output),
+        Either::Right(()) => None,
     }
 }
 

@@ -20,6 +20,9 @@
 //! plugin! { transport: run }
 //! ```
 
+use serde::Deserialize;
+use serde_json::{Value, json};
+
 use crate::{
     HostError, TransportError,
     bindings::llmring::plugin::channel::{self, Outgoing as Raw},
@@ -32,7 +35,20 @@ pub struct Channel(());
 
 /// One message for the peer. Dropping it unanswered means that it failed.
 #[derive(Debug)]
-pub struct Outgoing(Raw);
+pub struct Outgoing {
+    raw: Raw,
+    message: String,
+    outline: Outline,
+}
+
+/// What a transport reads of a JSON-RPC message.
+#[derive(Debug, Default, Deserialize)]
+struct Outline {
+    #[serde(default)]
+    id: Option<Value>,
+    #[serde(default)]
+    method: Option<String>,
+}
 
 impl Channel {
     #[doc(hidden)]
@@ -45,7 +61,15 @@ impl Channel {
     pub async fn next(&self) -> Option<Outgoing> {
         loop {
             match channel::take() {
-                Ok(Some(outgoing)) => return Some(Outgoing(outgoing)),
+                Ok(Some(raw)) => {
+                    let message = raw.message();
+                    let outline = serde_json::from_str(&message).unwrap_or_default();
+                    return Some(Outgoing {
+                        raw,
+                        message,
+                        outline,
+                    });
+                }
                 Ok(None) => runtime::ready(channel::subscribe().ok()?).await,
                 // A channel that is refused has no messages either.
                 Err(_) => return None,
@@ -63,29 +87,62 @@ impl Channel {
             error => TransportError::Failed(error.to_string()),
         })
     }
+
+    /// Answers the request of that id in the peer's place: what became of a request that was accepted and whose answer will
+    /// not come. `code` is a JSON-RPC error code.
+    ///
+    /// # Errors
+    /// As [`Self::deliver`].
+    pub fn answer_with_error(&self, id: &Value, code: i32, message: &str) -> Result<(), TransportError> {
+        let answer = json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": message}});
+        self.deliver(&answer.to_string())
+    }
+
+    /// Tells whoever sends first why there is no connection, and ends with the same error.
+    ///
+    /// # Errors
+    /// That one, always.
+    pub async fn refuse(&self, error: TransportError) -> Result<(), TransportError> {
+        if let Some(outgoing) = self.next().await {
+            outgoing.failed(&error);
+        }
+        Err(error)
+    }
 }
 
 impl Outgoing {
     /// The JSON-RPC message.
     #[must_use]
-    pub fn message(&self) -> String {
-        self.0.message()
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The method of a request or a notification.
+    #[must_use]
+    pub fn method(&self) -> Option<&str> {
+        self.outline.method.as_deref()
+    }
+
+    /// The id under which the peer is to answer; none for what needs no answer.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&Value> {
+        self.outline.method.as_ref().and(self.outline.id.as_ref())
     }
 
     /// Names and values of the headers that it travels with where the transport has headers.
     #[must_use]
     pub fn headers(&self) -> Vec<(String, String)> {
-        self.0.headers()
+        self.raw.headers()
     }
 
     /// Says that the peer has it.
     pub fn accepted(self) {
         // Who sent it may have gone.
-        _ = self.0.accepted();
+        _ = self.raw.accepted();
     }
 
     /// Says that the peer does not have it, or may not have it.
     pub fn failed(self, error: &TransportError) {
-        _ = self.0.failed(error);
+        _ = self.raw.failed(error);
     }
 }
