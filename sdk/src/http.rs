@@ -338,7 +338,8 @@ impl Response {
                 Err(StreamError::Closed) => return Ok(None),
                 Err(StreamError::LastOperationFailed(cause)) => {
                     let reason = http_error_code(&cause)
-                        .map_or_else(|| cause.to_debug_string(), |code| code.to_string());
+                        .as_ref()
+                        .map_or_else(|| cause.to_debug_string(), reason);
                     return Err(Error::Interrupted(reason));
                 }
             }
@@ -414,6 +415,11 @@ impl Events {
     }
 }
 
+/// The host's error in words.
+fn reason(code: &ErrorCode) -> String {
+    code.to_string().replacen("ErrorCode::", "", 1)
+}
+
 /// What the host's error means for the question whether the request was sent.
 fn error(code: ErrorCode, url: &str) -> Error {
     match code {
@@ -426,7 +432,7 @@ fn error(code: ErrorCode, url: &str) -> Error {
         | ErrorCode::HttpRequestLengthRequired
         | ErrorCode::HttpRequestBodySize(_)
         | ErrorCode::HttpRequestHeaderSize(_)
-        | ErrorCode::HttpRequestHeaderSectionSize(_) => Error::Invalid(code.to_string()),
+        | ErrorCode::HttpRequestHeaderSectionSize(_) => Error::Invalid(reason(&code)),
         ErrorCode::DnsTimeout
         | ErrorCode::DnsError(_)
         | ErrorCode::DestinationNotFound
@@ -437,8 +443,8 @@ fn error(code: ErrorCode, url: &str) -> Error {
         | ErrorCode::ConnectionLimitReached
         | ErrorCode::TlsProtocolError
         | ErrorCode::TlsCertificateError
-        | ErrorCode::TlsAlertReceived(_) => Error::Unreachable(code.to_string()),
-        code => Error::Interrupted(code.to_string()),
+        | ErrorCode::TlsAlertReceived(_) => Error::Unreachable(reason(&code)),
+        code => Error::Interrupted(reason(&code)),
     }
 }
 

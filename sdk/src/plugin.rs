@@ -73,6 +73,12 @@ macro_rules! __interface {
 
             #[cfg(target_family = "wasm")]
             tools::export!(Plugin with_types_in tools);
+            // Elsewhere nobody calls it; it is no dead code for all that.
+            #[cfg(not(target_family = "wasm"))]
+            const _: () = {
+                _ = <Plugin as interface::Guest>::list_tools;
+                _ = <Plugin as interface::Guest>::call_tool;
+            };
         };
     };
     (resources [$($resource:path),* $(,)?]) => {
@@ -109,6 +115,13 @@ macro_rules! __interface {
 
             #[cfg(target_family = "wasm")]
             resources::export!(Plugin with_types_in resources);
+            // Elsewhere nobody calls it; it is no dead code for all that.
+            #[cfg(not(target_family = "wasm"))]
+            const _: () = {
+                _ = <Plugin as interface::Guest>::list_resources;
+                _ = <Plugin as interface::Guest>::list_resource_templates;
+                _ = <Plugin as interface::Guest>::read_resource;
+            };
         };
     };
     (prompts [$($prompt:path),* $(,)?]) => {
@@ -136,6 +149,12 @@ macro_rules! __interface {
 
             #[cfg(target_family = "wasm")]
             prompts::export!(Plugin with_types_in prompts);
+            // Elsewhere nobody calls it; it is no dead code for all that.
+            #[cfg(not(target_family = "wasm"))]
+            const _: () = {
+                _ = <Plugin as interface::Guest>::list_prompts;
+                _ = <Plugin as interface::Guest>::get_prompt;
+            };
         };
     };
     (transport $run:ident) => {
@@ -152,6 +171,11 @@ macro_rules! __interface {
 
             #[cfg(target_family = "wasm")]
             transport::export!(Plugin with_types_in transport);
+            // Elsewhere nobody calls it; it is no dead code for all that.
+            #[cfg(not(target_family = "wasm"))]
+            const _: () = {
+                _ = <Plugin as interface::Guest>::run;
+            };
         };
     };
 }

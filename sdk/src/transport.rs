@@ -25,7 +25,10 @@ use serde_json::{Value, json};
 
 use crate::{
     HostError, TransportError,
-    bindings::llmring::plugin::channel::{self, Outgoing as Raw},
+    bindings::llmring::plugin::{
+        channel::{self, Outgoing as Raw},
+        types::Rejection,
+    },
     runtime,
 };
 
@@ -89,12 +92,17 @@ impl Channel {
     }
 
     /// Answers the request of that id in the peer's place: what became of a request that was accepted and whose answer will
-    /// not come. `code` is a JSON-RPC error code.
+    /// not come. `code` is a JSON-RPC error code, `error` what happened.
     ///
     /// # Errors
     /// As [`Self::deliver`].
-    pub fn answer_with_error(&self, id: &Value, code: i32, message: &str) -> Result<(), TransportError> {
-        let answer = json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": message}});
+    pub fn answer_with_error(
+        &self,
+        id: &Value,
+        code: i32,
+        error: &TransportError,
+    ) -> Result<(), TransportError> {
+        let answer = json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": in_words(error)}});
         self.deliver(&answer.to_string())
     }
 
@@ -107,6 +115,21 @@ impl Channel {
             outgoing.failed(&error);
         }
         Err(error)
+    }
+}
+
+/// What went wrong, for people.
+fn in_words(error: &TransportError) -> &str {
+    match error {
+        TransportError::Unreachable(message)
+        | TransportError::Denied(message)
+        | TransportError::Unsupported(message)
+        | TransportError::Interrupted(message)
+        | TransportError::Protocol(message)
+        | TransportError::Failed(message)
+        | TransportError::Rejected(Rejection { message, .. }) => message,
+        TransportError::Unauthorized(_) => "the peer wants other credentials",
+        TransportError::SessionLost => "the peer has forgotten the session",
     }
 }
 

@@ -56,7 +56,7 @@ async fn exchange(peer: Peer, channel: Channel, outgoing: Outgoing) {
         };
         if let Some(id) = &id {
             // Whoever waits for the answer should not wait for ever. When the server is gone, nobody does.
-            _ = channel.answer_with_error(id, INTERRUPTED, &error.to_string());
+            _ = channel.answer_with_error(id, INTERRUPTED, &error);
         }
     };
     match &id {
@@ -75,8 +75,9 @@ async fn answer(
 ) -> Result<(), TransportError> {
     match response.media_type().as_deref() {
         Some("text/event-stream") => {}
-        Some("application/json") => return peer.deliver(channel, &response.text(MAX_BYTES).await?),
+        // What wants no answer is answered with nothing, of whatever type.
         _ if id.is_none() => return Ok(()),
+        Some("application/json") => return peer.deliver(channel, &response.text(MAX_BYTES).await?),
         other => {
             return Err(TransportError::Protocol(format!(
                 "the answer is of type {other:?}"
@@ -142,7 +143,7 @@ async fn refused(peer: &Peer, channel: &Channel, outgoing: Outgoing, response: R
                 && status < 500 =>
         {
             outgoing.accepted();
-            _ = channel.answer_with_error(&id, METHOD_NOT_FOUND, &error.to_string());
+            _ = channel.answer_with_error(&id, METHOD_NOT_FOUND, &error);
         }
         _ => outgoing.failed(&error),
     }

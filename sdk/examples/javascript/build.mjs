@@ -1,11 +1,13 @@
-// node build.mjs OUT.wasm
+// node build.mjs WIT OUT: makes a component of plugin.js, by the contract in the folder WIT.
 import { componentize } from '@bytecodealliance/componentize-js';
 import { readFile, writeFile } from 'node:fs/promises';
 
-const here = (path) => new URL(path, import.meta.url);
-const { component } = await componentize(await readFile(here('plugin.js'), 'utf8'), {
-  witPath: here('../../wit/since-0.1.0').pathname,
+const [witPath, out] = process.argv.slice(2);
+const source = await readFile(new URL('plugin.js', import.meta.url), 'utf8');
+const { component } = await componentize(source, {
+  witPath,
   worldName: 'tool-plugin',
+  // The engine's own `fetch` is left out: this plugin sends nothing.
   disableFeatures: ['http', 'fetch-event'],
 });
-await writeFile(process.argv[2], component);
+await writeFile(out, component);
