@@ -11,6 +11,7 @@ import os
 import socket
 import sys
 import threading
+import time
 from typing import Annotated
 
 import uvicorn
@@ -86,6 +87,14 @@ async def wait(name: str) -> str:
         journal(f"cancelled {name}")
         raise
     return name
+
+
+@server.tool()
+async def freeze() -> str:
+    """Stops the whole server from answering."""
+    journal("freeze")
+    time.sleep(3600)
+    return "thawed"
 
 
 @server.tool()

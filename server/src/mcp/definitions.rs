@@ -1,7 +1,7 @@
 //! What servers offer: tools, resources, resource templates, prompts, as rows with stable ids, digests and versions.
 //!
-//! Definitions come from a server itself ([`Discovery`](super::peer::Discovery)) or from a client that looked there (a report). Both are
-//! read by the same rules ([`read`]) and stored by the same code ([`store`]); they differ in what an absent member means.
+//! Definitions come from a server itself (`Discovery`) or from a client that looked there (a report). Both are
+//! read by the same rules (`read`) and stored by the same code (`store`); they differ in what an absent member means.
 
 mod diff;
 mod read;

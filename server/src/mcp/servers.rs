@@ -1,4 +1,4 @@
-//! Servers: registered, changed, shown; their secrets sealed and opened; and the [`Peer`] that a session is opened to.
+//! Servers: registered, changed, shown; their secrets sealed and opened; and the `Peer` that a session is opened to.
 
 use entity::ids::ProjectId;
 use entity::server::{self, Column, Entity};

@@ -10,6 +10,7 @@ mod line;
 mod listing;
 mod pool;
 mod routing_headers;
+mod scrub;
 mod session;
 mod sse;
 mod stdio;
@@ -45,7 +46,7 @@ impl Sessions {
     /// `LANG`, `LC_ALL`, `TMPDIR` and `TZ` of it. Needs a tokio runtime.
     ///
     /// # Errors
-    /// [`OutboundError::Setup`] when TLS cannot be set up.
+    /// When TLS cannot be set up.
     pub fn start(
         config: &McpConfig,
         variable: impl Fn(&str) -> Option<OsString>,
@@ -103,6 +104,7 @@ impl Sessions {
             outcome.map(Value::Object)
         })
         .await
+        .map(|result| scrub::value(result, peer.auth.as_ref()))
     }
 
     /// Reads a resource and gives its `ReadResourceResult` as the server sent it.
@@ -146,6 +148,7 @@ impl Sessions {
                 .map(Value::Object)
         })
         .await
+        .map(|result| scrub::value(result, peer.auth.as_ref()))
     }
 
     /// Has a session do something, all within `timeout`.
@@ -160,9 +163,15 @@ impl Sessions {
             let lease = self.0.lease(peer, deadline).await?;
             work(lease).await
         };
-        tokio::time::timeout_at(deadline, all)
+        let outcome = tokio::time::timeout_at(deadline, all)
             .await
-            .unwrap_or(Err(Failure::TimedOut(timeout)))
+            .unwrap_or(Err(Failure::TimedOut(timeout)));
+        match &outcome {
+            Ok(_) => self.0.trust(peer),
+            Err(Failure::TimedOut(_)) => self.0.doubt(peer),
+            Err(_) => {}
+        }
+        outcome.map_err(|failure| scrub::failure(failure, peer.auth.as_ref()))
     }
 
     /// A server's row was changed or deleted: requests under way may end, others open a new session.

@@ -90,6 +90,21 @@ on_both_databases! {
         peer.journal_says("cancelled late").await;
     }
 
+    async fn a_server_that_hangs_is_replaced(db: TestDatabase) {
+        let peer = McpPeer::python_stdio();
+        let server = Server::with_peers(&db, &[&peer]).with("LLMRING_MCP_CALL_TIMEOUT", "2").start().await;
+        let alice = server.actor("alice");
+        let id = alice.discovers("peer", peer.url()).await;
+        assert_eq!(alice.calls(&id, "freeze", json!({})).await["status"], "timed_out");
+        let echo = alice.tool(&id, "echo").await;
+        eventually("another process", async || {
+            let record = alice.executes(&echo, &json!({"text": "x"})).await.ok().json();
+            (record["status"] == "succeeded").then_some(())
+        })
+        .await;
+        assert_eq!(peer.journal().iter().filter(|line| *line == "freeze").count(), 1, "never sent again");
+    }
+
     async fn a_server_that_dies_during_a_call_leaves_its_outcome_unknown(db: TestDatabase) {
         let peer = McpPeer::python_stdio();
         let server = Server::with_peers(&db, &[&peer]).start().await;

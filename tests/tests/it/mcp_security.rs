@@ -107,6 +107,20 @@ on_both_databases! {
         assert!(said.iter().all(|text| !text.contains("correct-horse")), "{said:?}");
     }
 
+    async fn a_token_that_its_server_quotes_is_masked(db: TestDatabase) {
+        let quoting = json!({"content": [{"type": "text", "text": "I was shown Bearer correct-horse-battery"}], "isError": true});
+        let peer = McpStandIn::start(echo_tool(), move |_| quoting.clone()).await;
+        let server = Server::on(&db).with("LLMRING_SECRET_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8").start().await;
+        let alice = server.actor("alice");
+        let registration = json!({"name": "m", "url": peer.url(), "transport_type": "http",
+            "auth_config": {"type": "bearer", "token": "correct-horse-battery"}});
+        let id = alice.post(&format!("{ROOT}/servers"), &registration).await.ok().id();
+        alice.refreshes(&id).await.ok();
+        let record = alice.calls(&id, "echo", json!({})).await;
+        assert_eq!(record["error"], "I was shown Bearer ********", "{record:#}");
+        assert!(!db.db_contains("correct-horse").await);
+    }
+
     async fn a_result_that_breaks_the_promise_of_its_schema_is_an_error(db: TestDatabase) {
         let tools = json!([{"name": "promise", "inputSchema": {"type": "object"},
             "outputSchema": {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}}]);

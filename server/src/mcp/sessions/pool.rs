@@ -23,6 +23,8 @@ use crate::outbound::{Exchanges, OutboundError};
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 /// A pause that a caller waits out instead of hearing of it.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Requests in a row without an answer in time, after which a session counts as hung.
+const UNANSWERED: usize = 3;
 /// Longest wait for an idle session to make place for another.
 const CLOSING_TIME: Duration = Duration::from_secs(5);
 /// Longest interval between two looks for idle sessions.
@@ -54,6 +56,8 @@ struct Slot {
     last_used: Mutex<Instant>,
     /// No session is opened here any more: the pool has another slot, or none.
     retired: AtomicBool,
+    /// Requests without an answer in time, one after the other.
+    unanswered: AtomicUsize,
 }
 
 /// What went wrong lately.
@@ -72,6 +76,7 @@ impl Slot {
             leases: AtomicUsize::new(0),
             last_used: Mutex::new(Instant::now()),
             retired: AtomicBool::new(false),
+            unanswered: AtomicUsize::new(0),
         }
     }
 
@@ -415,6 +420,27 @@ impl Pool {
             keep
         });
         for slot in forgotten {
+            self.retire(slot);
+        }
+    }
+
+    /// A request was answered.
+    pub(super) fn trust(&self, peer: &Peer) {
+        if let Some(slot) = self.slots().get(&(peer.project, peer.server)) {
+            slot.unanswered.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// A request was not answered in time. A session in which that goes on and on is given up for a new one.
+    pub(super) fn doubt(&self, peer: &Peer) {
+        let key = (peer.project, peer.server);
+        let mut slots = self.slots();
+        let hangs = slots
+            .get(&key)
+            .is_some_and(|slot| slot.unanswered.fetch_add(1, Ordering::Relaxed) + 1 >= UNANSWERED);
+        let slot = if hangs { slots.remove(&key) } else { None };
+        drop(slots);
+        if let Some(slot) = slot {
             self.retire(slot);
         }
     }
