@@ -188,7 +188,7 @@ async fn python_peer_works(alice: &Actor, peer: &McpPeer) {
     let refreshed = alice.refreshes(&server).await.ok().json();
     assert_eq!(
         refreshed["changes"]["added"].as_array().expect("names").len(),
-        11,
+        12,
         "{:#}",
         refreshed["changes"]
     );
