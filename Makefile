@@ -24,6 +24,7 @@ doc: ## build the documentation, warnings are errors
 bench: ## measure speed and memory, as docs/performance.md reports them
 	benches/log_load.sh
 	benches/receipts.sh
+	benches/mcp.sh
 
 openapi: ## write the snapshot of the OpenAPI document anew
 	LLMRING_TEST_UPDATE_OPENAPI=1 scripts/test -p integration --test it openapi
